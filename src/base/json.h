@@ -1,0 +1,57 @@
+// JSON for configurations, schemas and output. Object keys keep their order of appearance. Nothing here throws.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace lapidary {
+
+using Json = nlohmann::ordered_json;
+
+// source names the text in messages ("models/demo/config.json"). Errors: kCorruptFile for bad syntax (with the byte
+// position), invalid UTF-8 or nesting deeper than Limits::json_depth_max.
+Result<Json> parse_json(std::string_view text, std::string_view source);
+
+// Compact text. Invalid UTF-8 in strings is replaced, never thrown at.
+std::string dump_json(const Json& value);
+
+// A JSON object with its name, for reading configurations: every error says source, key, expected and found.
+class JsonObject {
+ public:
+  // Errors: kCorruptFile when value is not an object.
+  static Result<JsonObject> of(const Json& value, std::string source);
+
+  const std::string& source() const { return source_; }
+  const Json& json() const { return *value_; }
+  bool has(std::string_view key) const { return find(key) != nullptr; }  // present and not null
+
+  // Required values. Errors: kCorruptFile when missing, of another type or out of [min, max].
+  Result<int64_t> integer(std::string_view key, int64_t min, int64_t max) const;
+  Result<double> number(std::string_view key) const;
+  Result<std::string> string(std::string_view key) const;
+  Result<bool> boolean(std::string_view key) const;
+  Result<JsonObject> object(std::string_view key) const;
+
+  // Optional values: fallback when the key is absent or null; still an error when it is of another type.
+  Result<int64_t> integer_or(std::string_view key, int64_t min, int64_t max, int64_t fallback) const;
+  Result<double> number_or(std::string_view key, double fallback) const;
+  Result<std::string> string_or(std::string_view key, std::string fallback) const;
+  Result<bool> boolean_or(std::string_view key, bool fallback) const;
+
+  const Json* find(std::string_view key) const;  // nullptr when absent or null
+
+ private:
+  JsonObject(const Json& value, std::string source) : value_(&value), source_(std::move(source)) {}
+  Error mismatch(std::string_view key, std::string_view expected) const;
+
+  const Json* value_;
+  std::string source_;
+};
+
+}  // namespace lapidary
