@@ -1,0 +1,137 @@
+// Ops: the vocabulary a Gemma 4 model is written in. Each entry gives its formula; ops/reference says it in plain
+// double precision and is the oracle of every other backend. The model calls nothing else, so it is written once.
+//
+// Shapes: rows are tokens of this step over all sequences. Every output element has one order of accumulation, fixed by
+// absolute indices, so that a row's result does not depend on the other rows, on how a prompt was cut, or on threads.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/view.h"
+#include "ops/batch.h"
+#include "quant/formats.h"
+
+namespace lapidary {
+
+// A per-column weight [cols] in f32; an empty view means "without".
+using NormWeight = TensorView;
+
+// Rotary embedding of one kind of layer. Pairs (i, i + head_dim / 2) for i < rotary_fraction * head_dim / 2 turn by
+// position * theta^(-2 i / head_dim); the rest stay (proportional RoPE divides by the whole head_dim).
+struct RopeSpec {
+  float theta = 10'000.0f;
+  float rotary_fraction = 1.0f;
+};
+
+// Frequencies of the rotating pairs, computed as the reference does: in f32, theta^(2i/head_dim), then its reciprocal.
+std::vector<float> rope_frequencies(const RopeSpec& rope, int32_t head_dim);
+
+// cos and sin of position * frequency; the angle is rounded to f32 as in the reference, the functions are exact to f32.
+struct RopeAngle {
+  float cos, sin;
+};
+RopeAngle rope_angle(int32_t position, float frequency);
+
+// How K and V are kept. Each group (AttentionKind) has its own pages; a page holds kPagePositions positions of every
+// layer of its group, K [kv_heads, head_dim] and V [kv_heads, head_dim] per position and layer.
+struct KvLayerShape {
+  int32_t head_dim = 0, kv_heads = 0;
+};
+struct KvGroup {
+  int32_t pages = 0;
+  std::vector<KvLayerShape> layers;
+};
+struct KvLayout {
+  std::array<KvGroup, kAttentionKinds> groups;  // indexed by AttentionKind
+};
+int64_t kv_page_bytes(const KvGroup& group, DType type);
+
+// One layer's K and V: its group and its index within the group's layers.
+struct KvView {
+  int32_t group = 0, index = 0, head_dim = 0, kv_heads = 0;
+};
+
+enum class Precision : uint8_t { kFast, kFull };
+
+struct OpsOptions {
+  int32_t threads = 0;                     // 0: one per physical core
+  Precision precision = Precision::kFast;  // kFull: f32 activations against weights decoded to f32
+  DType kv_type = DType::kBF16;            // kBF16, kF16 or kF32
+};
+
+// Host-made inputs of a step, in the backend's memory. Addresses are stable from step to step.
+struct StepInputs {
+  TensorView token_ids, positions, logit_rows;  // [rows, 1], [rows, 1], [logit rows, 1], kI32
+  std::array<const AttentionPlan*, kAttentionKinds> plan{};
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  // "cpu/avx512bf16, 2 threads": for logs and reports.
+  virtual std::string description() const = 0;
+  // The element type of activations: what allocate() should be asked for.
+  virtual DType activation_type() const = 0;
+
+  // --- memory, all before the first step ---
+  // A zeroed [rows, cols] buffer that lives as long as this object. Errors: kExhausted.
+  virtual Result<TensorView> allocate(int32_t rows, int32_t cols, DType type) = 0;
+  // May repack or copy the matrix into the backend's own layout; w.blocks stays valid. Errors: kExhausted.
+  virtual Result<void> prepare(QuantizedMatrix& w) = 0;
+  // Takes the K/V memory. Called once. Errors: kExhausted, with the bytes asked for.
+  virtual Result<void> reserve_kv(const KvLayout& layout) = 0;
+  // Host <-> backend, f32 on the host side, x of any float dtype. values.size() == x.rows * x.cols.
+  virtual void write(std::span<const float> values, TensorView x) = 0;
+  virtual void read(TensorView x, std::span<float> values) = 0;
+
+  // --- one step ---
+  virtual StepInputs upload(const Batch& batch, const AttentionRules& rules) = 0;
+  // x[r] = table[ids[r]] * scale.   ids [rows, 1] kI32, every id in [0, table.out); x [rows, table.in]
+  virtual void embed(TensorView ids, const QuantizedMatrix& table, float scale, TensorView x) = 0;
+  // y[i] = x * w[i]^T; one x [rows, in], several matrices, so x is rounded or staged once.   y[i] [rows, w[i]->out]
+  virtual void project(TensorView x, std::span<const QuantizedMatrix* const> w, std::span<const TensorView> y) = 0;
+  // out = x / sqrt(mean(x^2) + eps) * w   per row; out may be x. Weights multiply directly: no 1 + w.
+  virtual void rms_norm(TensorView x, NormWeight w, float eps, TensorView out) = 0;
+  // out = (x - mean(x)) / sqrt(var(x) + eps) * w + b   per row, biased variance; out may be x
+  virtual void layer_norm(TensorView x, NormWeight w, NormWeight b, float eps, TensorView out) = 0;
+  // Every head of every row: rms_norm with w [head_dim], then turned to its row's position. heads [rows * n, head_dim];
+  // positions [rows, 1]. In place.
+  virtual void norm_rope(TensorView heads, NormWeight w, float eps, RopeSpec rope, TensorView positions) = 0;
+  // Stores k, v [rows, kv_heads * head_dim] at the rows' positions.
+  virtual void kv_write(KvView kv, TensorView k, TensorView v, const AttentionPlan& plan) = 0;
+  // out[r, head] = softmax(q . K^T) V over the row's keys; scale 1, no cap; query head h uses K/V head h / (heads /
+  // kv_heads). q, out [rows, heads * head_dim]
+  virtual void attention(TensorView q, KvView kv, const AttentionPlan& plan, TensorView out) = 0;
+  // out = gelu(gate) * up with gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)));   out may be gate
+  virtual void gelu_mul(TensorView gate, TensorView up, TensorView out) = 0;
+  // x += y
+  virtual void add(TensorView y, TensorView x) = 0;
+  // x[r] += b   b [1, cols] f32
+  virtual void add_bias(NormWeight b, TensorView x) = 0;
+  // x[r] += table[rows[r]]   rows [x.rows, 1] kI32
+  virtual void add_rows(const QuantizedMatrix& table, TensorView rows, TensorView x) = 0;
+  // x *= factor
+  virtual void scale(float factor, TensorView x) = 0;
+  // x = cap * tanh(x / cap)
+  virtual void softcap(float cap, TensorView x) = 0;
+  // out[i] = x[rows[i]]   rows [out.rows, 1] kI32
+  virtual void gather_rows(TensorView x, TensorView rows, TensorView out) = 0;
+  // to = from, the same shape
+  virtual void copy(TensorView from, TensorView to) = 0;
+
+  // --- fused entries; default bodies in composed.cpp ---
+  // x += rms_norm(h, w)   h may be overwritten
+  virtual void add_rms_norm(TensorView h, NormWeight w, float eps, TensorView x);
+  // A backend may record the step under `key` and replay it; the default just runs it.
+  virtual void run_step(uint64_t key, const std::function<void()>& step);
+};
+
+}  // namespace lapidary
