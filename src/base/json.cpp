@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "base/limits.h"
 #include "base/utf8.h"
 
@@ -34,12 +37,115 @@ std::string short_dump(const Json& value) {
   return text;
 }
 
+Error too_deep(std::string_view source, int depth) {
+  return Error{ErrorCode::kCorruptFile, fmt::format("{}: JSON nested {} levels deep, at most {} allowed", source, depth,
+                                                    kLimits.json_depth_max)};
+}
+
+// Builds a value from parser events; differs from the library's own builder in what it does with an integer that does
+// not fit 64 bits, which the library reports as a floating-point number together with its text.
+class ExactBuilder final : public nlohmann::json_sax<Json> {
+ public:
+  explicit ExactBuilder(Json& root) : root_(root) {}
+
+  bool null() override { return put(nullptr); }
+  bool boolean(bool value) override { return put(value); }
+  bool number_integer(number_integer_t value) override { return put(value); }
+  bool number_unsigned(number_unsigned_t value) override { return put(value); }
+  bool number_float(number_float_t value, const string_t& text) override {
+    if (text.find_first_of(".eE") != string_t::npos) return put(value);
+    return put(Json::binary(std::vector<uint8_t>(text.begin(), text.end())));
+  }
+  bool string(string_t& value) override { return put(std::move(value)); }
+  bool binary(binary_t& /*value*/) override { return false; }  // not in JSON text
+  bool start_object(size_t /*elements*/) override { return open(Json::object()); }
+  bool end_object() override { return close(); }
+  bool start_array(size_t /*elements*/) override { return open(Json::array()); }
+  bool end_array() override { return close(); }
+  bool key(string_t& name) override {
+    key_ = std::move(name);
+    return true;
+  }
+  bool parse_error(size_t position, const std::string& /*token*/, const nlohmann::detail::exception& /*e*/) override {
+    error_byte = position;
+    return false;
+  }
+
+  size_t error_byte = 0;
+
+ private:
+  template <class T>
+  bool put(T&& value) {
+    place(Json(std::forward<T>(value)));
+    return true;
+  }
+  bool open(Json&& container) {
+    open_.push_back(place(std::move(container)));
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+  // Only the innermost open container grows, so the addresses of the open ones are stable.
+  Json* place(Json&& value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+      return &root_;
+    }
+    Json& parent = *open_.back();
+    if (parent.is_array()) {
+      parent.push_back(std::move(value));
+      return &parent.back();
+    }
+    Json& slot = parent[key_];
+    slot = std::move(value);
+    return &slot;
+  }
+
+  Json& root_;
+  std::vector<Json*> open_;
+  std::string key_;
+};
+
+bool holds_exact_integer(const Json& value) {
+  if (value.is_binary()) return true;
+  return value.is_structured() && std::any_of(value.begin(), value.end(), holds_exact_integer);
+}
+
+std::string dump_plain(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+void dump_exact(const Json& value, std::string& out) {
+  if (value.is_binary()) {
+    out += exact_integer(value);
+  } else if (value.is_array()) {
+    out += '[';
+    for (size_t i = 0; i < value.size(); ++i) {
+      if (i > 0) out += ',';
+      dump_exact(value[i], out);
+    }
+    out += ']';
+  } else if (value.is_object()) {
+    out += '{';
+    bool first = true;
+    for (const auto& [key, item] : value.items()) {
+      if (!first) out += ',';
+      first = false;
+      out += dump_plain(Json(key));
+      out += ':';
+      dump_exact(item, out);
+    }
+    out += '}';
+  } else {
+    out += dump_plain(value);
+  }
+}
+
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, std::string_view source) {
   if (const int depth = nesting_depth(text); depth > kLimits.json_depth_max) {
-    return Error{ErrorCode::kCorruptFile, fmt::format("{}: JSON nested {} levels deep, at most {} allowed", source,
-                                                      depth, kLimits.json_depth_max)};
+    return too_deep(source, depth);
   }
   try {
     return Json::parse(text);
@@ -51,7 +157,31 @@ Result<Json> parse_json(std::string_view text, std::string_view source) {
   }
 }
 
-std::string dump_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+Result<Json> parse_json_exact(std::string_view text, std::string_view source) {
+  if (const int depth = nesting_depth(text); depth > kLimits.json_depth_max) return too_deep(source, depth);
+  try {
+    Json value;
+    ExactBuilder builder(value);
+    if (Json::sax_parse(text, &builder)) return value;
+    return Error{ErrorCode::kCorruptFile,
+                 fmt::format("{}: not valid JSON at byte {} of {}", source, builder.error_byte, text.size())};
+  } catch (const std::exception& e) {
+    return Error{ErrorCode::kCorruptFile, fmt::format("{}: not valid JSON: {}", source, e.what())};
+  }
+}
+
+std::string_view exact_integer(const Json& value) {
+  if (!value.is_binary()) return {};
+  const auto& bytes = value.get_binary();
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string dump_json(const Json& value) {
+  if (!holds_exact_integer(value)) return dump_plain(value);
+  std::string out;
+  dump_exact(value, out);
+  return out;
+}
 
 Result<JsonObject> JsonObject::of(const Json& value, std::string source) {
   if (!value.is_object()) {

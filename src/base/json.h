@@ -18,7 +18,15 @@ using Json = nlohmann::ordered_json;
 // position), invalid UTF-8 or nesting deeper than Limits::json_depth_max.
 Result<Json> parse_json(std::string_view text, std::string_view source);
 
-// Compact text. Invalid UTF-8 in strings is replaced, never thrown at.
+// As parse_json, but an integer beyond 64 bits keeps its decimal digits (exact_integer below) where parse_json rounds
+// it to a double: what a tool is called with must be what was written.
+Result<Json> parse_json_exact(std::string_view text, std::string_view source);
+
+// The digits of an integer beyond 64 bits, empty for every other value. It is kept as a binary value, a kind that JSON
+// text cannot produce.
+std::string_view exact_integer(const Json& value);
+
+// Compact text; exact integers as their digits. Invalid UTF-8 in strings is replaced, never thrown at.
 std::string dump_json(const Json& value);
 
 // A JSON object with its name, for reading configurations: every error says source, key, expected and found.

@@ -36,6 +36,31 @@ TEST(Json, TypedReadsNameKeyExpectedAndFound) {
   EXPECT_EQ(*object->integer_or("null", 0, 9, 7), 7);
 }
 
+TEST(Json, ExactParseKeepsEveryDigit) {
+  const std::string text = R"({"a":[18446744073709551616,-9223372036854775809,{"b":1e400}],"c":1.5,"d":-7,"e":"x"})";
+  EXPECT_FALSE(parse_json_exact(text, "x"));  // 1e400 is no number a double can hold
+  const std::string good = R"({"a":[18446744073709551616,-9223372036854775809,{"b":1e300}],"c":1.5,"d":-7,"e":"x"})";
+  const auto value = parse_json_exact(good, "x");
+  ASSERT_TRUE(value);
+  EXPECT_EQ(exact_integer((*value)["a"][0]), "18446744073709551616");
+  EXPECT_EQ(exact_integer((*value)["d"]), "");
+  EXPECT_EQ(dump_json(*value),
+            R"({"a":[18446744073709551616,-9223372036854775809,{"b":1e+300}],"c":1.5,"d":-7,"e":"x"})");
+}
+
+TEST(Json, ExactParseAgreesWithTheOther) {
+  for (const char* text : {"{}", "[]", "3", "\"s\"", R"({"a":{"b":[1,[2,{"c":null}],true]},"a2":-0,"u":"\u00e9"})",
+                           R"({"twice":1,"twice":2})"}) {
+    const auto exact = parse_json_exact(text, "x"), plain = parse_json(text, "x");
+    ASSERT_TRUE(exact && plain) << text;
+    EXPECT_EQ(*exact, *plain) << text;
+  }
+  const auto broken = parse_json_exact(R"({"a": 1,, "b": 2})", "x.json");
+  ASSERT_FALSE(broken);
+  EXPECT_THAT(broken.error().message, HasSubstr("x.json: not valid JSON at byte 9 of 17"));
+  EXPECT_FALSE(parse_json_exact(std::string(100000, '['), "deep"));
+}
+
 TEST(Json, DumpsInvalidUtf8WithoutThrowing) { EXPECT_EQ(dump_json(Json("a\xff")), "\"a\xef\xbf\xbd\""); }
 
 }  // namespace
