@@ -91,6 +91,8 @@ class Ops {
   // Host <-> backend, f32 on the host side, x of any float dtype. values.size() == x.rows * x.cols.
   virtual void write(std::span<const float> values, TensorView x) = 0;
   virtual void read(TensorView x, std::span<float> values) = 0;
+  // ids into x [ids.size(), 1] kI32.
+  virtual void write_ids(std::span<const int32_t> ids, TensorView x) = 0;
 
   // --- one step ---
   virtual StepInputs upload(const Batch& batch, const AttentionRules& rules) = 0;

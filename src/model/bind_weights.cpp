@@ -1,0 +1,190 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+#include <cmath>
+#include <initializer_list>
+
+#include "model/weights.h"
+
+namespace lapidary {
+namespace {
+
+constexpr size_t kProblemsShown = 6;
+
+// Looks tensors up, checks their shapes and collects every mismatch before giving up.
+class WeightBinder {
+ public:
+  WeightBinder(const Checkpoint& checkpoint, std::string_view source, Ops& ops)
+      : checkpoint_(checkpoint), source_(source), ops_(ops) {}
+
+  // The text decoder's prefix: whichever of the known ones holds the embedding table.
+  std::string text_prefix() const {
+    for (const char* prefix : {"model.language_model.", "language_model.model.", "model.", ""}) {
+      if (checkpoint_.find(fmt::format("{}embed_tokens.weight", prefix)) != nullptr) return prefix;
+    }
+    return "model.language_model.";
+  }
+
+  // The first of several names that exists; for tensors that releases and re-exports call differently.
+  std::string first_of(std::initializer_list<std::string> names) const {
+    for (const std::string& name : names) {
+      if (checkpoint_.find(name) != nullptr) return name;
+    }
+    return *names.begin();
+  }
+
+  QuantizedMatrix matrix(const std::string& name, int64_t out, int64_t in) {
+    return as_matrix(name, {out, in}, out, in);
+  }
+
+  // A tensor of any shape read as a matrix [out, in] over the same bytes.
+  QuantizedMatrix as_matrix(const std::string& name, std::initializer_list<int64_t> shape, int64_t out, int64_t in) {
+    const TensorEntry* tensor = find(name, shape);
+    if (tensor == nullptr) return {};
+    QuantizedMatrix w;
+    w.format = *tensor->format;
+    w.out = static_cast<int32_t>(out);
+    w.in = static_cast<int32_t>(in);
+    w.blocks = tensor->bytes;
+    if (auto prepared = ops_.prepare(w); !prepared)
+      problems_.push_back(fmt::format("{}: {}", name, prepared.error().message));
+    return w;
+  }
+
+  NormWeight vector(const std::string& name, int64_t cols) {
+    const TensorEntry* tensor = find(name, {cols});
+    if (tensor == nullptr) return {};
+    std::vector<float> values(static_cast<size_t>(cols));
+    format_info(*tensor->format).decode(tensor->bytes.data(), cols, values.data());
+    auto view = ops_.allocate(1, static_cast<int32_t>(cols), DType::kF32);
+    if (!view) {
+      problems_.push_back(fmt::format("{}: {}", name, view.error().message));
+      return {};
+    }
+    ops_.write(values, *view);
+    return *view;
+  }
+
+  float scalar(const std::string& name) {
+    const TensorEntry* tensor = find(name, {1});
+    float value = 0;
+    if (tensor != nullptr) format_info(*tensor->format).decode(tensor->bytes.data(), 1, &value);
+    return value;
+  }
+
+  Result<void> finish() const {
+    if (problems_.empty()) return {};
+    const size_t shown = std::min(problems_.size(), kProblemsShown);
+    std::string message = fmt::format(
+        "{}: {} tensor{} do not fit config.json: {}", source_, problems_.size(), problems_.size() == 1 ? "" : "s",
+        fmt::join(problems_.begin(), problems_.begin() + static_cast<std::ptrdiff_t>(shown), "; "));
+    if (problems_.size() > shown) message += fmt::format("; and {} more", problems_.size() - shown);
+    return Error{ErrorCode::kCorruptFile, message};
+  }
+
+ private:
+  const TensorEntry* find(const std::string& name, std::initializer_list<int64_t> shape) {
+    const TensorEntry* tensor = checkpoint_.find(name);
+    if (tensor == nullptr) {
+      problems_.push_back(fmt::format("{} is missing, expected {}", name, shape_text(shape)));
+    } else if (!std::equal(tensor->shape.begin(), tensor->shape.end(), shape.begin(), shape.end())) {
+      problems_.push_back(fmt::format("{} is {}, expected {}", name, shape_text(tensor->shape), shape_text(shape)));
+    } else if (!tensor->format) {
+      problems_.push_back(fmt::format("{} holds {}, expected BF16, F16 or F32", name, tensor->element));
+    } else {
+      return tensor;
+    }
+    return nullptr;
+  }
+
+  const Checkpoint& checkpoint_;
+  std::string source_;
+  Ops& ops_;
+  std::vector<std::string> problems_;
+};
+
+LayerWeights bind_layer(WeightBinder& bind, const std::string& prefix, const ModelConfig& config,
+                        const LayerSpec& spec) {
+  const int64_t dim = config.dim, q_width = static_cast<int64_t>(config.heads) * spec.head_dim,
+                kv_width = static_cast<int64_t>(spec.kv_heads) * spec.head_dim;
+  LayerWeights w;
+  w.attn_norm = bind.vector(prefix + "input_layernorm.weight", dim);
+  w.post_attn_norm = bind.vector(prefix + "post_attention_layernorm.weight", dim);
+  w.ffn_norm = bind.vector(prefix + "pre_feedforward_layernorm.weight", dim);
+  w.post_ffn_norm = bind.vector(prefix + "post_feedforward_layernorm.weight", dim);
+  w.q = bind.matrix(prefix + "self_attn.q_proj.weight", q_width, dim);
+  w.k = bind.matrix(prefix + "self_attn.k_proj.weight", kv_width, dim);
+  if (!spec.values_from_keys) w.v = bind.matrix(prefix + "self_attn.v_proj.weight", kv_width, dim);
+  w.o = bind.matrix(prefix + "self_attn.o_proj.weight", dim, q_width);
+  w.q_norm = bind.vector(prefix + "self_attn.q_norm.weight", spec.head_dim);
+  w.k_norm = bind.vector(prefix + "self_attn.k_norm.weight", spec.head_dim);
+  w.mlp.gate = bind.matrix(prefix + "mlp.gate_proj.weight", spec.ffn_hidden, dim);
+  w.mlp.up = bind.matrix(prefix + "mlp.up_proj.weight", spec.ffn_hidden, dim);
+  w.mlp.down = bind.matrix(prefix + "mlp.down_proj.weight", dim, spec.ffn_hidden);
+  w.output_scale = bind.scalar(prefix + "layer_scalar");
+  return w;
+}
+
+// Released files keep these under model.vision_embedder; files saved again by newer versions of the reference under
+// model.embed_vision, and MLX exports drop "model.".
+VisionPatchWeights bind_vision(WeightBinder& bind, const ModelConfig& config) {
+  const VisionPatchConfig& vision = *config.vision;
+  const auto name = [&](const std::string& part) {
+    return bind.first_of({"model.vision_embedder." + part, "model.embed_vision." + part, "vision_embedder." + part,
+                          "embed_vision." + part});
+  };
+  VisionPatchWeights w;
+  w.patch_norm = bind.vector(name("patch_ln1.weight"), vision.patch_values());
+  w.patch_norm_bias = bind.vector(name("patch_ln1.bias"), vision.patch_values());
+  w.dense = bind.matrix(name("patch_dense.weight"), vision.embed_dim, vision.patch_values());
+  w.dense_bias = bind.vector(name("patch_dense.bias"), vision.embed_dim);
+  w.embed_norm = bind.vector(name("patch_ln2.weight"), vision.embed_dim);
+  w.embed_norm_bias = bind.vector(name("patch_ln2.bias"), vision.embed_dim);
+  w.positions = bind.as_matrix(name("pos_embedding"), {vision.positions, 2, vision.embed_dim}, 2LL * vision.positions,
+                               vision.embed_dim);
+  w.position_norm = bind.vector(name("pos_norm.weight"), vision.embed_dim);
+  w.position_norm_bias = bind.vector(name("pos_norm.bias"), vision.embed_dim);
+  w.projection = bind.matrix(bind.first_of({"model.embed_vision.embedding_projection.weight",
+                                            "model.embed_vision.multimodal_embedder.embedding_projection.weight",
+                                            "embed_vision.embedding_projection.weight"}),
+                             config.dim, vision.embed_dim);
+  return w;
+}
+
+int64_t matrix_bytes(const QuantizedMatrix& w) { return static_cast<int64_t>(w.blocks.size()); }
+
+int64_t decode_bytes(const ModelWeights& w) {
+  int64_t bytes = matrix_bytes(w.embedding);
+  for (const LayerWeights& l : w.layers) {
+    for (const QuantizedMatrix* m : {&l.q, &l.k, &l.v, &l.o, &l.mlp.gate, &l.mlp.up, &l.mlp.down})
+      bytes += matrix_bytes(*m);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Result<ModelWeights> bind_weights(const Checkpoint& checkpoint, const ModelConfig& config, std::string_view source,
+                                  Ops& ops) {
+  WeightBinder bind(checkpoint, source, ops);
+  const std::string prefix = bind.text_prefix();
+  ModelWeights w;
+  w.embedding = bind.matrix(prefix + "embed_tokens.weight", config.vocab, config.dim);
+  w.embedding_scale = round_to_bf16(std::sqrt(static_cast<float>(config.dim)));
+  w.final_norm = bind.vector(prefix + "norm.weight", config.dim);
+  for (size_t l = 0; l < config.layers.size(); ++l) {
+    w.layers.push_back(bind_layer(bind, fmt::format("{}layers.{}.", prefix, l), config, config.layers[l]));
+  }
+  if (config.vision) w.vision = bind_vision(bind, config);
+  if (config.audio) {
+    w.audio_projection = bind.matrix(
+        bind.first_of({"model.embed_audio.embedding_projection.weight", "embed_audio.embedding_projection.weight"}),
+        config.dim, config.audio->samples_per_token);
+  }
+  RETURN_IF_ERROR(bind.finish());
+  w.bytes_per_token = decode_bytes(w);
+  return w;
+}
+
+}  // namespace lapidary

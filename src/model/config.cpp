@@ -1,0 +1,263 @@
+#include "model/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace lapidary {
+namespace {
+
+// Sizes far beyond any model, small enough that products of three of them fit in 64 bits.
+constexpr int64_t kDimMax = 1 << 20;
+constexpr int64_t kLayersMax = 1024;
+constexpr int64_t kVocabMax = 1 << 24;
+constexpr int64_t kPositionsMax = 1 << 24;
+
+Error contradiction(const JsonObject& from, std::string what) {
+  return {ErrorCode::kCorruptFile, fmt::format("{}: {}", from.source(), what)};
+}
+
+Error unsupported(const JsonObject& from, std::string what) {
+  return {ErrorCode::kUnsupported, fmt::format("{}: {}", from.source(), what)};
+}
+
+Result<int32_t> dimension(const JsonObject& from, std::string_view key, int64_t max = kDimMax) {
+  ASSIGN_OR_RETURN(const int64_t value, from.integer(key, 1, max));
+  return static_cast<int32_t>(value);
+}
+
+Result<int32_t> token_id(const JsonObject& from, std::string_view key, int32_t vocab, int64_t fallback) {
+  ASSIGN_OR_RETURN(const int64_t value, from.integer_or(key, 0, vocab - 1, fallback));
+  return static_cast<int32_t>(value);
+}
+
+// "full_attention" or "sliding_attention" for every layer.
+Result<std::vector<AttentionKind>> read_layer_types(const JsonObject& text, int32_t layers) {
+  const Json* types = text.find("layer_types");
+  if (types == nullptr || !types->is_array() || types->size() != static_cast<size_t>(layers)) {
+    return contradiction(text, fmt::format("\"layer_types\": expected one entry for each of {} layers", layers));
+  }
+  std::vector<AttentionKind> kinds;
+  for (const Json& type : *types) {
+    if (type == "full_attention") {
+      kinds.push_back(AttentionKind::kGlobal);
+    } else if (type == "sliding_attention") {
+      kinds.push_back(AttentionKind::kSliding);
+    } else {
+      return contradiction(text, fmt::format("\"layer_types\": expected full_attention or sliding_attention, found {}",
+                                             dump_json(type)));
+    }
+  }
+  if (kinds.back() != AttentionKind::kGlobal) {
+    // The reference does the same, so that weights saved by it mean the same here.
+    spdlog::warn("{}: the last layer must be full_attention; taken as such", text.source());
+    kinds.back() = AttentionKind::kGlobal;
+  }
+  return kinds;
+}
+
+Result<RopeSpec> read_rope(const JsonObject& text, std::string_view kind) {
+  ASSIGN_OR_RETURN(const JsonObject all, text.object("rope_parameters"));
+  ASSIGN_OR_RETURN(const JsonObject rope, all.object(kind));
+  ASSIGN_OR_RETURN(const std::string type, rope.string_or("rope_type", "default"));
+  RopeSpec spec;
+  ASSIGN_OR_RETURN(const double theta, rope.number("rope_theta"));
+  if (!(theta > 1.0 && theta < 1e12))
+    return contradiction(rope, fmt::format("\"rope_theta\": expected a number above 1, found {}", theta));
+  spec.theta = static_cast<float>(theta);
+  if (type == "proportional") {
+    ASSIGN_OR_RETURN(const double fraction, rope.number_or("partial_rotary_factor", 1.0));
+    if (!(fraction > 0.0 && fraction <= 1.0)) {
+      return contradiction(rope,
+                           fmt::format("\"partial_rotary_factor\": expected a number in (0, 1], found {}", fraction));
+    }
+    spec.rotary_fraction = static_cast<float>(fraction);
+  } else if (type != "default") {
+    return unsupported(rope, fmt::format("rope_type: expected default or proportional, found {}", type));
+  }
+  return spec;
+}
+
+// Head sizes of one layer. Global layers differ through global_head_dim / num_global_key_value_heads, or, as newer
+// files say it, through per_layer_config: {"5": {"head_dim": 512, "num_key_value_heads": 1}}.
+Result<LayerSpec> read_heads(const JsonObject& text, int32_t index, AttentionKind kind, bool keys_are_values) {
+  LayerSpec layer;
+  layer.attention = kind;
+  layer.kv_source = index;
+  layer.values_from_keys = keys_are_values && kind == AttentionKind::kGlobal;
+  ASSIGN_OR_RETURN(layer.head_dim, dimension(text, "head_dim"));
+  ASSIGN_OR_RETURN(layer.kv_heads, dimension(text, "num_key_value_heads"));
+  if (text.has("per_layer_config")) {
+    ASSIGN_OR_RETURN(const JsonObject all, text.object("per_layer_config"));
+    const std::string key = std::to_string(index);
+    if (all.has(key)) {
+      ASSIGN_OR_RETURN(const JsonObject own, all.object(key));
+      ASSIGN_OR_RETURN(const int64_t head_dim, own.integer_or("head_dim", 1, kDimMax, layer.head_dim));
+      ASSIGN_OR_RETURN(const int64_t kv_heads, own.integer_or("num_key_value_heads", 1, kDimMax, layer.kv_heads));
+      layer.head_dim = static_cast<int32_t>(head_dim);
+      layer.kv_heads = static_cast<int32_t>(kv_heads);
+    }
+  } else if (kind == AttentionKind::kGlobal) {
+    ASSIGN_OR_RETURN(layer.head_dim, dimension(text, "global_head_dim"));
+    if (keys_are_values) {  // only consulted where K and V share their projection
+      ASSIGN_OR_RETURN(const int64_t kv_heads,
+                       text.integer_or("num_global_key_value_heads", 1, kDimMax, layer.kv_heads));
+      layer.kv_heads = static_cast<int32_t>(kv_heads);
+    }
+  }
+  return layer;
+}
+
+Result<void> read_text(const JsonObject& text, ModelConfig& config) {
+  ASSIGN_OR_RETURN(config.dim, dimension(text, "hidden_size"));
+  ASSIGN_OR_RETURN(config.heads, dimension(text, "num_attention_heads"));
+  ASSIGN_OR_RETURN(config.vocab, dimension(text, "vocab_size", kVocabMax));
+  ASSIGN_OR_RETURN(config.sliding_window, dimension(text, "sliding_window", kPositionsMax));
+  ASSIGN_OR_RETURN(config.positions_max, dimension(text, "max_position_embeddings", kPositionsMax));
+  ASSIGN_OR_RETURN(const int32_t layers, dimension(text, "num_hidden_layers", kLayersMax));
+  ASSIGN_OR_RETURN(const int32_t ffn_hidden, dimension(text, "intermediate_size"));
+  ASSIGN_OR_RETURN(const double eps, text.number_or("rms_norm_eps", 1e-6));
+  if (!(eps > 0 && eps < 1))
+    return contradiction(text, fmt::format("\"rms_norm_eps\": expected a small positive number, found {}", eps));
+  config.rms_eps = static_cast<float>(eps);
+  ASSIGN_OR_RETURN(const double softcap, text.number_or("final_logit_softcapping", 0.0));
+  if (!(softcap >= 0 && softcap < 1e6))
+    return contradiction(text, fmt::format("\"final_logit_softcapping\": found {}", softcap));
+  config.final_softcap = static_cast<float>(softcap);
+
+  ASSIGN_OR_RETURN(const std::string activation, text.string_or("hidden_activation", "gelu_pytorch_tanh"));
+  if (activation != "gelu_pytorch_tanh")
+    return unsupported(text, fmt::format("\"hidden_activation\": expected gelu_pytorch_tanh, found {}", activation));
+  ASSIGN_OR_RETURN(const bool bias, text.boolean_or("attention_bias", false));
+  if (bias) return unsupported(text, "\"attention_bias\": expected false, found true");
+  ASSIGN_OR_RETURN(const bool tied, text.boolean_or("tie_word_embeddings", true));
+  if (!tied) return unsupported(text, "\"tie_word_embeddings\": expected true, found false");
+  ASSIGN_OR_RETURN(const int64_t shared, text.integer_or("num_kv_shared_layers", 0, kLayersMax, 0));
+  ASSIGN_OR_RETURN(const int64_t per_layer, text.integer_or("hidden_size_per_layer_input", 0, kDimMax, 0));
+  ASSIGN_OR_RETURN(const bool experts, text.boolean_or("enable_moe_block", false));
+  if (shared != 0 || per_layer != 0 || experts) {
+    return unsupported(text,
+                       "layers that borrow K/V, per-layer inputs and experts are not supported yet; this build runs "
+                       "the encoder-free unified structure");
+  }
+  if (text.has("use_bidirectional_attention")) {
+    ASSIGN_OR_RETURN(const std::string bidirectional, text.string("use_bidirectional_attention"));
+    if (bidirectional != "vision")
+      return unsupported(text, fmt::format("\"use_bidirectional_attention\": expected \"vision\" or null, found \"{}\"",
+                                           bidirectional));
+    config.image_tokens_see_each_other = true;
+  }
+  ASSIGN_OR_RETURN(config.pad_id, token_id(text, "pad_token_id", config.vocab, 0));
+  ASSIGN_OR_RETURN(config.bos_id, token_id(text, "bos_token_id", config.vocab, 2));
+
+  ASSIGN_OR_RETURN(const std::vector<AttentionKind> kinds, read_layer_types(text, layers));
+  ASSIGN_OR_RETURN(const RopeSpec sliding_rope, read_rope(text, "sliding_attention"));
+  ASSIGN_OR_RETURN(const RopeSpec global_rope, read_rope(text, "full_attention"));
+  ASSIGN_OR_RETURN(const bool keys_are_values, text.boolean_or("attention_k_eq_v", false));
+  for (int32_t l = 0; l < layers; ++l) {
+    const AttentionKind kind = kinds[static_cast<size_t>(l)];
+    ASSIGN_OR_RETURN(LayerSpec layer, read_heads(text, l, kind, keys_are_values));
+    layer.rope = kind == AttentionKind::kGlobal ? global_rope : sliding_rope;
+    layer.ffn_hidden = ffn_hidden;
+    if (config.heads % layer.kv_heads != 0) {
+      return contradiction(text, fmt::format("layer {}: {} query heads cannot share {} key/value heads evenly", l,
+                                             config.heads, layer.kv_heads));
+    }
+    if (layer.head_dim % 2 != 0)
+      return contradiction(text, fmt::format("layer {}: head_dim {} is odd", l, layer.head_dim));
+    config.layers.push_back(layer);
+  }
+  return {};
+}
+
+Result<void> read_vision(const JsonObject& root, ModelConfig& config) {
+  if (!root.has("vision_config")) return {};
+  ASSIGN_OR_RETURN(const JsonObject vision, root.object("vision_config"));
+  VisionPatchConfig patches;
+  ASSIGN_OR_RETURN(const int64_t patch, vision.integer_or("patch_size", 1, 256, 16));
+  ASSIGN_OR_RETURN(const int64_t pooling, vision.integer_or("pooling_kernel_size", 1, 16, 3));
+  patches.patch_pixels = static_cast<int32_t>(patch * pooling);
+  ASSIGN_OR_RETURN(const int64_t declared, vision.integer_or("model_patch_size", 1, 4096, patches.patch_pixels));
+  if (declared != patches.patch_pixels) {
+    return contradiction(vision, fmt::format("model_patch_size is {}, patch_size * pooling_kernel_size is {}", declared,
+                                             patches.patch_pixels));
+  }
+  ASSIGN_OR_RETURN(patches.embed_dim, dimension(vision, "mm_embed_dim"));
+  ASSIGN_OR_RETURN(patches.positions, dimension(vision, "mm_posemb_size", kDimMax));
+  ASSIGN_OR_RETURN(const double eps, vision.number_or("rms_norm_eps", 1e-6));
+  patches.rms_eps = static_cast<float>(eps);
+  ASSIGN_OR_RETURN(config.image_token_id, token_id(root, "image_token_id", config.vocab, 258'880));
+  ASSIGN_OR_RETURN(config.video_token_id, token_id(root, "video_token_id", config.vocab, 258'884));
+  config.vision = patches;
+  return {};
+}
+
+Result<void> read_audio(const JsonObject& root, ModelConfig& config) {
+  if (!root.has("audio_config")) return {};
+  ASSIGN_OR_RETURN(const JsonObject audio, root.object("audio_config"));
+  AudioFrameConfig frames;
+  ASSIGN_OR_RETURN(const int64_t width, audio.integer_or("audio_embed_dim", 1, kDimMax, 640));
+  ASSIGN_OR_RETURN(const int64_t samples, audio.integer_or("audio_samples_per_token", 1, kDimMax, width));
+  if (samples != width)
+    return contradiction(audio, fmt::format("audio_samples_per_token is {}, audio_embed_dim {}", samples, width));
+  frames.samples_per_token = static_cast<int32_t>(samples);
+  ASSIGN_OR_RETURN(const double eps, audio.number_or("rms_norm_eps", 1e-6));
+  frames.rms_eps = static_cast<float>(eps);
+  ASSIGN_OR_RETURN(config.audio_token_id, token_id(root, "audio_token_id", config.vocab, 258'881));
+  config.audio = frames;
+  return {};
+}
+
+Result<void> read_eos(const JsonObject& root, ModelConfig& config) {
+  const Json* eos = root.find("eos_token_id");
+  if (eos == nullptr) return {};
+  const Json list = eos->is_array() ? *eos : Json::array({*eos});
+  for (const Json& id : list) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= config.vocab) {
+      return contradiction(
+          root, fmt::format("\"eos_token_id\": expected ids in [0, {}), found {}", config.vocab, dump_json(id)));
+    }
+    config.eos_ids.push_back(id.get<int32_t>());
+  }
+  return {};
+}
+
+}  // namespace
+
+int32_t ModelConfig::head_dim_max() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.head_dim);
+  return most;
+}
+
+int32_t ModelConfig::kv_width_max() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.kv_heads * layer.head_dim);
+  return most;
+}
+
+int32_t ModelConfig::ffn_hidden_max() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.ffn_hidden);
+  return most;
+}
+
+Result<ModelConfig> read_model_config(const Json& json, std::string_view source) {
+  ASSIGN_OR_RETURN(const JsonObject root, JsonObject::of(json, std::string(source)));
+  ASSIGN_OR_RETURN(const std::string type, root.string("model_type"));
+  if (type != "gemma4_unified") {
+    return unsupported(root, fmt::format("\"model_type\": expected gemma4_unified, found {}", type));
+  }
+  ModelConfig config;
+  config.variant = "12b-unified";
+  ASSIGN_OR_RETURN(const JsonObject text, root.object("text_config"));
+  RETURN_IF_ERROR(read_text(text, config));
+  RETURN_IF_ERROR(read_vision(root, config));
+  RETURN_IF_ERROR(read_audio(root, config));
+  RETURN_IF_ERROR(read_eos(root.has("eos_token_id") ? root : text, config));
+  return config;
+}
+
+}  // namespace lapidary

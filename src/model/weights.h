@@ -1,0 +1,54 @@
+// The model's weights by meaning. Matrices borrow from the mapped file (or from what the backend made of them in
+// prepare); norms are small and lie in the backend's memory as f32.
+#pragma once
+
+#include <vector>
+
+#include "files/checkpoint.h"
+#include "model/config.h"
+#include "ops/ops.h"
+
+namespace lapidary {
+
+struct MlpWeights {
+  QuantizedMatrix gate, up;  // [ffn_hidden, dim]
+  QuantizedMatrix down;      // [dim, ffn_hidden]
+};
+
+struct LayerWeights {
+  NormWeight attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;  // [dim]
+  NormWeight q_norm, k_norm;                                      // [head_dim]
+  QuantizedMatrix q;                                              // [heads * head_dim, dim]
+  QuantizedMatrix k, v;  // [kv_heads * head_dim, dim]; v empty when values come from keys
+  QuantizedMatrix o;     // [dim, heads * head_dim]
+  MlpWeights mlp;
+  float output_scale = 1.0f;  // layer_scalar: multiplies the whole stream at the layer's end
+};
+
+// Encoder-free vision: LayerNorm, dense, LayerNorm, + position(x) + position(y), LayerNorm, RMS norm, projection.
+struct VisionPatchWeights {
+  NormWeight patch_norm, patch_norm_bias;  // [patch_values]
+  QuantizedMatrix dense;                   // [embed_dim, patch_values]
+  NormWeight dense_bias;                   // [embed_dim]
+  NormWeight embed_norm, embed_norm_bias;  // [embed_dim]
+  QuantizedMatrix positions;  // [positions * 2, embed_dim]: row 2 p + axis, axis 0 = x (column), 1 = y (row)
+  NormWeight position_norm, position_norm_bias;  // [embed_dim]
+  QuantizedMatrix projection;                    // [dim, embed_dim]
+};
+
+struct ModelWeights {
+  QuantizedMatrix embedding;  // [vocab, dim]; also the output head
+  float embedding_scale = 1;  // sqrt(dim) rounded to bf16, as the reference rounds it
+  std::vector<LayerWeights> layers;
+  NormWeight final_norm;             // [dim]
+  VisionPatchWeights vision;         // bound when config.vision
+  QuantizedMatrix audio_projection;  // [dim, samples_per_token]; bound when config.audio
+  int64_t bytes_per_token = 0;       // weight bytes one decoded token reads: layers, final norm and head
+};
+
+// Finds every tensor under the names the releases use (text under model.language_model., language_model.model. or
+// model.) and checks every shape. Errors: kCorruptFile listing every tensor that is missing or has another shape.
+Result<ModelWeights> bind_weights(const Checkpoint& checkpoint, const ModelConfig& config, std::string_view source,
+                                  Ops& ops);
+
+}  // namespace lapidary
