@@ -1,0 +1,28 @@
+// The three picture decoders behind decode_image, and what they share. Private to the room.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/result.h"
+#include "media/image.h"
+
+namespace lapidary {
+
+// A picture as it is stored, before it is turned.
+struct StoredImage {
+  Image image;
+  int orientation = 1;  // EXIF tag 0x0112
+};
+
+// Errors: kInvalidArgument when width x height is empty or more than Limits::image_pixels_max.
+Result<void> check_image_size(int64_t width, int64_t height, std::string_view name);
+
+// Errors as decode_image.
+Result<StoredImage> decode_jpeg(std::span<const std::byte> bytes, std::string_view name);
+Result<StoredImage> decode_png(std::span<const std::byte> bytes, std::string_view name);
+Result<StoredImage> decode_webp(std::span<const std::byte> bytes, std::string_view name);
+
+}  // namespace lapidary
