@@ -1,0 +1,65 @@
+// The class behind make_reference_ops; only this folder includes it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ops/host_memory.h"
+#include "ops/reference/reference_ops.h"
+
+namespace lapidary {
+
+class ReferenceOps final : public Ops {
+ public:
+  explicit ReferenceOps(const OpsOptions& options) : kv_type_(options.kv_type) {}
+
+  std::string description() const override { return "reference, double precision, 1 thread"; }
+  DType activation_type() const override { return DType::kF64; }
+
+  Result<TensorView> allocate(int32_t rows, int32_t cols, DType type) override;
+  Result<void> prepare(QuantizedMatrix& w) override;
+  Result<void> reserve_kv(const KvLayout& layout) override;
+  void write(std::span<const float> values, TensorView x) override { write_floats(values, x); }
+  void read(TensorView x, std::span<float> values) override { read_floats(x, values); }
+  void write_ids(std::span<const int32_t> ids, TensorView x) override { write_int32s(ids, x); }
+
+  StepInputs upload(const Batch& batch, const AttentionRules& rules) override;
+  void embed(TensorView ids, const QuantizedMatrix& table, float scale, TensorView x) override;
+  void project(TensorView x, std::span<const QuantizedMatrix* const> w, std::span<const TensorView> y) override;
+  void rms_norm(TensorView x, NormWeight w, float eps, TensorView out) override;
+  void layer_norm(TensorView x, NormWeight w, NormWeight b, float eps, TensorView out) override;
+  void norm_rope(TensorView heads, NormWeight w, float eps, RopeSpec rope, TensorView positions) override;
+  void kv_write(KvView kv, TensorView k, TensorView v, const AttentionPlan& plan) override;
+  void attention(TensorView q, KvView kv, const AttentionPlan& plan, TensorView out) override;
+  void gelu_mul(TensorView gate, TensorView up, TensorView out) override;
+  void add(TensorView y, TensorView x) override;
+  void add_bias(NormWeight b, TensorView x) override;
+  void add_rows(const QuantizedMatrix& table, TensorView rows, TensorView x) override;
+  void scale(float factor, TensorView x) override;
+  void softcap(float cap, TensorView x) override;
+  void gather_rows(TensorView x, TensorView rows, TensorView out) override;
+  void copy(TensorView from, TensorView to) override;
+
+ private:
+  // One layer's K and V: [pages * kPagePositions, kv_heads * head_dim] each.
+  struct KvLayer {
+    int32_t pages = 0, head_dim = 0, kv_heads = 0;
+    double* k = nullptr;
+    double* v = nullptr;
+  };
+
+  const KvLayer& layer(KvView kv) const;
+  // The row of `position` in a K or V array.
+  int64_t kv_row(const KvLayer& layer, const AttentionPlan& plan, const AttentionRow& row, int32_t position) const;
+  double round_to_kv(double value) const;
+
+  DType kv_type_;
+  HostMemory memory_;
+  std::array<std::vector<KvLayer>, kAttentionKinds> kv_;
+  bool kv_reserved_ = false;
+  // This step's inputs.
+  std::vector<int32_t> token_ids_, positions_, logit_rows_;
+  std::array<AttentionPlan, kAttentionKinds> plans_;
+};
+
+}  // namespace lapidary
