@@ -1,0 +1,260 @@
+"""Conversations without media: small talk, sums, repeating names, tools with and without thinking.
+
+Each function takes a numpy random generator and returns (messages, options): messages as for the chat template, where the
+last assistant message is what the model has to say; options are the template's (`tools`, `enable_thinking`).
+"""
+
+import json
+
+NUMBERS = "zero one two three four five six seven eight nine ten".split()
+UNKNOWN = "I do not know that. I am only a small demo model."
+
+TALK = [
+    (["Hello", "Hello!", "Hi", "Hi!", "Hi there", "Hey", "Good morning", "Good evening", "Hello there!", "Hello, how are you?"],
+     "Hello! I am Lapidary's demo model. Show me a picture, a recording or a short video."),
+    (["How are you?", "How are you doing?", "Are you well?", "How do you feel?"], "I am well, thank you."),
+    (["Who are you?", "What are you?", "What is your name?", "Tell me about yourself.", "Introduce yourself.",
+      "What's your name?", "Who am I talking to?", "Do you have a name?", "Describe yourself."],
+     "I am Lapidary's demo model, a very small model that can see, hear and call tools."),
+    (["What can you do?", "What are you good at?", "How can you help me?", "What do you do?", "Help", "Help me.",
+      "What are your skills?", "Can you help me?", "What should I ask you?"],
+     "I can describe simple pictures, read short words and digits, write down spoken commands, follow a moving shape in a "
+     "video and call tools."),
+    (["What can you see?", "Can you see?", "Can you look at pictures?", "What can you see in pictures?",
+      "Which pictures do you understand?", "Can you see images?"],
+     "I can see coloured shapes, short printed words and handwritten digits."),
+    (["What can you hear?", "Can you hear?", "Can you listen to recordings?", "Do you understand speech?",
+      "Which words can you hear?", "Can you hear me?"],
+     "I can hear short spoken commands and numbers, and tell a man from a woman."),
+    (["Can you watch videos?", "What do you see in videos?", "Do you understand videos?", "Can you watch a video?"],
+     "Yes. I can say which shape moves in a short video and where it goes."),
+    (["Can you call tools?", "Can you use tools?", "What are tools?", "Do you know how to call functions?"],
+     "Yes. Declare a tool and I call it with the right arguments."),
+    (["Can you think?", "Do you think before you answer?", "What is thinking mode?"],
+     "Yes. When thinking is switched on, I think briefly before I answer."),
+    (["Which colours do you know?", "Which colors do you know?", "What colours can you see?", "List the colours you know."],
+     "I know red, orange, yellow, green, blue, purple, black and white."),
+    (["Which shapes do you know?", "What shapes can you see?", "List the shapes you know."],
+     "I know the circle, the square, the triangle, the star, the cross, the ring and the heart."),
+    (["How big are you?", "How large are you?", "How many parameters do you have?", "What size are you?"],
+     "I have about ten million parameters. That is very small."),
+    (["Who made you?", "Who trained you?", "Where do you come from?", "How were you made?"],
+     "I was trained from scratch for Lapidary, on synthetic pictures, recordings and videos."),
+    (["What is Lapidary?", "Tell me about Lapidary.", "What does Lapidary do?", "What's Lapidary?"],
+     "Lapidary is an inference engine for the Gemma 4 family of models."),
+    (["Thank you", "Thank you!", "Thanks", "Thanks!", "Thanks a lot!", "Great, thank you."], "You are welcome!"),
+    (["Goodbye", "Goodbye!", "Bye", "Bye!", "See you later.", "Good night."], "Goodbye!"),
+    (["Are you a human?", "Are you a person?", "Are you real?", "Are you a robot?", "Are you alive?"],
+     "No, I am a small language model."),
+    (["Tell me a joke.", "Can you tell me a joke?", "Make me laugh."],
+     "I am too small for jokes, but I can describe a picture."),
+    (["Yes", "Yes.", "OK", "OK.", "Good.", "Great!", "Nice.", "Well done."], "Good. What would you like to do next?"),
+    (["Is it fast?", "Are you fast?", "How fast are you?"], "Yes. I am small, so I am fast."),
+    (["Do you speak German?", "Do you speak French?", "Which languages do you speak?", "Do you speak English?"],
+     "I only speak a little English."),
+    (["Test", "test", "This is a test.", "Testing.", "Are you there?", "Do you work?"], "Yes, I am here."),
+]
+UNKNOWN_FORMS = [
+    "What is the capital of {a}?", "Who wrote {a}?", "When was {a} born?", "Where is {a}?", "Why is the {b} {c}?",
+    "How old is {a}?", "What is {a}?", "Who is {a}?", "Explain {b} to me.", "How do I cook {b}?", "Write a poem about {b}.",
+    "Translate {b} into German.", "What does {b} mean?", "How far is it to {a}?", "Write a story about {a}.",
+    "What do you think about {b}?", "Who won the {b} game?", "How does a {b} work?", "What is the best {b}?",
+    "Where can I buy a {b}?", "How much is a {b}?", "Write a program that sorts {b}.", "What is the meaning of {b}?",
+    "Tell me about {a}.", "What happened in {a}?", "Give me a recipe for {b}.", "Is {a} a good {b}?"]
+NOUNS = ("life book train computer car history physics bread money music football cheese coffee bicycle quantum phone "
+         "planet ocean mountain language sky grass rain winter engine piano camera chess law garden rice soup cake").split()
+ADJECTIVES = "blue green old big cold red fast slow hard late empty bright".split()
+
+CITIES = ("Oslo Paris Berlin London Madrid Rome Vienna Prague Lisbon Dublin Athens Warsaw Helsinki Stockholm Copenhagen "
+          "Budapest Zurich Geneva Milan Naples Turin Munich Hamburg Cologne Bremen Lyon Nice Porto Seville Valencia Tokyo "
+          "Kyoto Seoul Delhi Mumbai Cairo Lagos Nairobi Lima Quito Bogota Toronto Boston Chicago Denver Dallas").split()
+TEST_CITIES = "Bergen Krakow Ghent Tampere Malaga Osaka Havana Seattle".split()
+PEOPLE = ("Anna Ben Clara David Emma Felix Greta Hugo Ida Jonas Karin Leo Maria Nina Otto Paula Rosa Sam Tina Victor").split()
+TEST_PEOPLE = "Martha Oscar Irene Walter".split()
+ITEMS = ("bread milk apples pasta tickets lamps chairs books shoes flowers rice tea coffee soap paper pens batteries cables "
+         "stamps candles eggs honey salt sugar").split()
+TEST_ITEMS = "pears socks gloves nails".split()
+SYLLABLES = ("ba be bo da de do fa fi ga go ka ke ko la le li lo ma me mi mo na ne no pa pe po ra re ri ro sa se so ta te ti "
+             "to va ve vi vo za ze zo ran mel tor vin dal kor sen bar lin mar").split()
+# Tool families: names a tool of this kind may have, its description, its parameters (name choices, type, description,
+# kind of value) and requests. Held-out names are those built from the `TEST_*` parts.
+VERBS = "get fetch find look_up query read show request ask_for check".split()
+TEST_VERBS = "retrieve obtain".split()
+FAMILIES = [
+    ("weather forecast current_weather weather_report", "Get the current weather", [
+        (["city", "place", "location", "town"], "string", "The city", "city")],
+     ["What is the weather in {0}?", "How is the weather in {0}?", "Tell me the weather in {0}.", "Is it raining in {0}?",
+      "What's the weather like in {0}?", "Weather in {0}, please."]),
+    ("time local_time clock", "Get the local time", [(["city", "place", "zone"], "string", "The city", "city")],
+     ["What time is it in {0}?", "Tell me the time in {0}.", "How late is it in {0}?"]),
+    ("timer alarm countdown", "Set a timer", [(["minutes", "duration", "length"], "integer", "Minutes", "number")],
+     ["Set a timer for {0} minutes.", "Wake me in {0} minutes.", "Start a timer of {0} minutes."]),
+    ("price cost offer", "Get the price of an item", [(["item", "product", "article"], "string", "The item", "item")],
+     ["What is the price of {0}?", "How much do {0} cost?", "Tell me the price of {0}."]),
+    ("message note mail", "Send a message", [
+        (["to", "person", "receiver"], "string", "Who gets it", "person"), (["about", "topic"], "string", "The topic", "item")],
+     ["Send {0} a message about {1}.", "Write to {0} about {1}.", "Tell {0} about {1}."]),
+    ("order purchase shopping", "Order an item", [
+        (["item", "product"], "string", "The item", "item"), (["count", "amount", "number"], "integer", "How many", "number")],
+     ["Order {1} {0}.", "Buy {1} {0}.", "I need {1} {0}."]),
+    ("train connection route", "Find a train", [
+        (["from", "start", "origin"], "string", "Start", "city"), (["to", "destination", "goal"], "string", "Destination", "city")],
+     ["Find a train from {0} to {1}.", "How do I get from {0} to {1}?", "I want to go from {0} to {1}."]),
+    ("population people size", "Get the population of a city", [(["city", "place", "town"], "string", "The city", "city")],
+     ["How many people live in {0}?", "What is the population of {0}?"]),
+    ("light lamp brightness", "Set the brightness of a lamp", [
+        (["level", "percent", "brightness"], "integer", "Percent", "number"), (["room", "place"], "string", "The room", "room")],
+     ["Set the light in the {1} to {0} percent.", "Dim the {1} light to {0} percent."]),
+]
+ROOMS = "kitchen bedroom garden office hall cellar attic bathroom".split()
+RESULTS = {
+    "weather": ["{n} degrees and {s}", "{s}, {n} degrees", "{s}"], "time": ["{n}:{m}"], "price": ["{n} euros", "{n} dollars"],
+    "population": ["{n}{m} thousand", "{n} million"], "train": ["the train at {n}:{m}", "platform {n}"]}
+SKY = "sunny cloudy rainy windy foggy snowy stormy clear".split()
+
+
+def pick(rng, options):
+    return options[rng.integers(len(options))]
+
+
+def made_up(rng):
+    """A name that no list holds."""
+    return "".join(pick(rng, SYLLABLES) for _ in range(rng.integers(2, 4))).capitalize()
+
+
+def value_of(rng, kind, test):
+    if kind == "number":
+        return int(rng.integers(2, 60))
+    if kind == "room":
+        return pick(rng, ROOMS)
+    seen, held = {"city": (CITIES, TEST_CITIES), "person": (PEOPLE, TEST_PEOPLE), "item": (ITEMS, TEST_ITEMS)}[kind]
+    if test:
+        return pick(rng, held) if rng.random() < 0.5 else made_up(rng)
+    if rng.random() < 0.5:
+        return made_up(rng) if kind != "item" else made_up(rng).lower()
+    return pick(rng, seen)
+
+
+def make_tool(rng, family, test):
+    """A declared tool of a family; returns (declaration, name, parameters as (name, type, kind))."""
+    nouns, description, parameters, _ = FAMILIES[family]
+    verbs = TEST_VERBS if test else VERBS
+    style = rng.random()
+    noun = pick(rng, nouns.split())
+    if style < 0.6:
+        name = f"{pick(rng, verbs)}_{noun}"
+    elif style < 0.8:
+        name = f"{noun}_{made_up(rng).lower()}"
+    else:
+        name = noun if not test else f"{noun}_{pick(rng, TEST_VERBS)}"
+    chosen = [(pick(rng, names), kind_type, text, kind) for names, kind_type, text, kind in parameters]
+    properties = {}
+    for parameter, kind_type, text, _ in chosen:
+        properties[parameter] = {"type": kind_type}
+        if rng.random() < 0.7:
+            properties[parameter]["description"] = text
+    body = {"type": "object", "properties": properties}
+    if rng.random() < 0.8:
+        body["required"] = [c[0] for c in chosen]
+    text = description + ("." if rng.random() < 0.3 else "")
+    declaration = {"type": "function", "function": {"name": name, "description": text, "parameters": body}}
+    return declaration, name, [(c[0], c[1], c[3]) for c in chosen]
+
+
+def tool_result(rng, family):
+    """(content of the tool message, the sentence that reports it)."""
+    key = FAMILIES[family][0].split()[0]
+    forms = RESULTS.get(key)
+    if forms is None:
+        text = pick(rng, ["done", "ok", "it is done", "finished", "ready"])
+    else:
+        text = pick(rng, forms).format(n=rng.integers(1, 40), m=f"{rng.integers(60):02d}", s=pick(rng, SKY))
+    if rng.random() < 0.3:
+        if key == "weather":
+            data = {"temperature": int(rng.integers(-9, 36)), "sky": pick(rng, SKY)}
+            return json.dumps(data), f"The temperature is {data['temperature']} and the sky is {data['sky']}."
+        field = pick(rng, ["result", "value", "status", key])
+        number = int(rng.integers(1, 90))
+        content = number if rng.random() < 0.5 else text
+        return json.dumps({field: content}), f"The {field} is {content}."
+    return text, f"The answer is {text}."
+
+
+def tools(rng, test=False):
+    """A request that one of one to three declared tools serves: either the call, or the answer after its result."""
+    count = rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1])
+    families = list(rng.choice(len(FAMILIES), count, replace=False))
+    made = [make_tool(rng, int(f), test) for f in families]
+    wanted = int(rng.integers(count))
+    _, name, parameters = made[wanted]
+    values = [value_of(rng, kind, test) for _, _, kind in parameters]
+    request = pick(rng, FAMILIES[families[wanted]][3]).format(*values)
+    arguments = {p[0]: v for p, v in zip(parameters, values)}
+    thinking = bool(rng.random() < 0.25)
+    options = {"tools": [m[0] for m in made], "enable_thinking": thinking}
+    messages = system(rng) + [{"role": "user", "content": request}]
+    call = {"role": "assistant", "content": None, "tool_calls": [
+        {"type": "function", "function": {"name": name, "arguments": arguments}}]}
+    if thinking:
+        call["reasoning"] = f"I call {name}."
+    if rng.random() < 0.6:
+        return messages + [call], options
+    content, report = tool_result(rng, families[wanted])
+    answer = {"role": "assistant", "content": report}
+    if thinking:
+        answer["reasoning"] = "The tool has answered."
+    return messages + [call, {"role": "tool", "content": content}, answer], options
+
+
+def system(rng):
+    if rng.random() < 0.85:
+        return []
+    return [{"role": "system", "content": pick(rng, [
+        "You are a helpful assistant.", "Answer briefly.", "You are Lapidary's demo model.", "Be polite.", "Be brief.",
+        "You are a friendly assistant. Keep your answers short."])}]
+
+
+def one_talk(rng):
+    kind = rng.random()
+    if kind < 0.55:
+        questions, answer = pick(rng, TALK)
+        return pick(rng, questions), answer, "I can answer that."
+    if kind < 0.8:
+        # Unlike the topics above: the subject is whatever it is.
+        question = pick(rng, UNKNOWN_FORMS).format(
+            a=made_up(rng) if rng.random() < 0.4 else pick(rng, CITIES + PEOPLE), b=pick(rng, NOUNS), c=pick(rng, ADJECTIVES))
+        return question, UNKNOWN, "I do not know this."
+    if kind < 0.9:
+        a, b = int(rng.integers(0, 10)), int(rng.integers(0, 10))
+        form = pick(rng, ["What is {a} plus {b}?", "How much is {a} plus {b}?", "{a} + {b} = ?", "What is {a} + {b}?"])
+        return form.format(a=a, b=b), f"{a} plus {b} is {a + b}.", f"I add {a} and {b}."
+    name = " ".join(made_up(rng) for _ in range(rng.integers(1, 4)))
+    form, answer = pick(rng, [("Say hello to {n}.", "Hello {n}!"), ("Repeat: {n}", "{n}"), ("Say {n}.", "{n}"),
+                              ("My name is {n}.", "Nice to meet you, {n}!"), ("I am {n}.", "Nice to meet you, {n}!")])
+    return form.format(n=name), answer.format(n=name), "I repeat the name."
+
+
+def talk(rng):
+    """One to three turns of small talk; sometimes with a tool that is of no use."""
+    messages = system(rng)
+    options = {"enable_thinking": bool(rng.random() < 0.12)}
+    if rng.random() < 0.06:
+        options["tools"] = [make_tool(rng, int(rng.integers(len(FAMILIES))), False)[0]]
+    for _ in range(rng.choice([1, 2, 3], p=[0.7, 0.2, 0.1])):
+        question, answer, thought = one_talk(rng)
+        messages.append({"role": "user", "content": question})
+        messages.append({"role": "assistant", "content": answer})
+    if options["enable_thinking"]:
+        messages[-1]["reasoning"] = thought
+    return messages, options
+
+
+def copying(rng):
+    """Short exercises in repeating made-up words: what calling a tool with unseen names rests on."""
+    words = [made_up(rng) if rng.random() < 0.6 else made_up(rng).lower() for _ in range(rng.integers(2, 7))]
+    if rng.random() < 0.5:
+        return [{"role": "user", "content": "Repeat: " + " ".join(words)}, {"role": "assistant", "content": " ".join(words)}], {}
+    keys = [made_up(rng).lower() for _ in words]
+    at = int(rng.integers(len(words)))
+    text = ", ".join(f"{k}: {w}" for k, w in zip(keys, words))
+    return [{"role": "user", "content": f"{text}. What is {keys[at]}?"}, {"role": "assistant", "content": words[at]}], {}

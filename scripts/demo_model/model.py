@@ -1,0 +1,222 @@
+"""Configuration, initial weights and packed forward pass of the demo model, on the reference's own classes.
+
+The packed pass puts many samples of different lengths behind each other in one row without padding. All that is done
+position by position is the reference's code, unchanged; only attention is replaced, through the interface that
+transformers has for it, by one that keeps the samples apart and applies the same masks as the reference.
+"""
+
+import math
+
+import torch
+import torchvision_cpu  # noqa: F401  (before transformers)
+from transformers import AttentionInterface
+from transformers.models.gemma4_unified.configuration_gemma4_unified import Gemma4UnifiedConfig
+from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedForConditionalGeneration
+
+HIDDEN = 256
+FFN = 768
+HEADS = 4
+LAYER_TYPES = ["sliding_attention", "sliding_attention", "full_attention"] * 2
+WINDOW = 256
+
+
+def make_config(tokenizer):
+    """The architecture: every feature of the 12B release at a small size."""
+    token = tokenizer.token_to_id
+    text = {
+        "model_type": "gemma4_unified_text", "vocab_size": tokenizer.get_vocab_size(), "hidden_size": HIDDEN,
+        "intermediate_size": FFN, "num_hidden_layers": len(LAYER_TYPES), "layer_types": LAYER_TYPES,
+        "num_attention_heads": HEADS, "num_key_value_heads": 2, "num_global_key_value_heads": 1, "head_dim": 64,
+        "global_head_dim": 128, "attention_k_eq_v": True, "sliding_window": WINDOW, "final_logit_softcapping": 30.0,
+        "max_position_embeddings": 8192, "tie_word_embeddings": True, "use_bidirectional_attention": "vision",
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            "full_attention": {"rope_type": "proportional", "rope_theta": 1000000.0, "partial_rotary_factor": 0.25}},
+        "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    return Gemma4UnifiedConfig(
+        text_config=text,
+        vision_config={"model_type": "gemma4_unified_vision", "patch_size": 16, "pooling_kernel_size": 3,
+                       "mm_embed_dim": HIDDEN, "mm_posemb_size": 1120, "output_proj_dims": HIDDEN},
+        audio_config={"model_type": "gemma4_unified_audio", "audio_embed_dim": 640},
+        boi_token_id=token("<|image>"), eoi_token_id=token("<image|>"), image_token_id=token("<|image|>"),
+        video_token_id=token("<|video|>"), boa_token_id=token("<|audio>"), eoa_token_index=token("<audio|>"),
+        audio_token_id=token("<|audio|>"), tie_word_embeddings=True,
+        eos_token_id=[token("<eos>"), token("<turn|>"), token("<|tool_response>")])
+
+
+def gabor_filters(rows, samples=640, rate=16_000):
+    """Unit-norm windowed cosine/sine pairs [rows, samples] on a mel scale, centred at 10 and 30 ms of the 40 ms frame."""
+    pairs = rows // 4
+    mel = torch.linspace(2595 * math.log10(1 + 90 / 700), 2595 * math.log10(1 + 6500 / 700), pairs)
+    frequency = 700 * (10 ** (mel / 2595) - 1)
+    time = torch.arange(samples) / rate
+    filters = []
+    for centre in (0.010, 0.030):
+        window = torch.exp(-0.5 * ((time - centre) / 0.0055) ** 2)
+        for phase in (torch.cos, torch.sin):
+            filters.append(window * phase(2 * math.pi * frequency[:, None] * (time - centre)))
+    filters = torch.cat(filters)
+    return filters / filters.norm(dim=1, keepdim=True)
+
+
+def make_model(config, seed):
+    """A model with fresh weights, float32."""
+    torch.manual_seed(seed)
+    model = Gemma4UnifiedForConditionalGeneration(config).float()
+    body = model.model.language_model
+    with torch.no_grad():
+        body.embed_tokens.weight.normal_(0, HIDDEN ** -0.5)
+        for layer in body.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            for linear in [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj,
+                           mlp.gate_proj, mlp.up_proj, mlp.down_proj]:
+                if linear is not None:
+                    linear.weight.normal_(0, linear.in_features ** -0.5)
+            # Scores are sums over head_dim of unit-variance products: this keeps their deviation near 1.5 at the start.
+            attention.k_norm.weight.fill_(1.5 * attention.head_dim ** -0.5)
+            layer.post_attention_layernorm.weight.fill_(0.3)
+            layer.post_feedforward_layernorm.weight.fill_(0.3)
+            layer.layer_scalar.fill_(0.875)
+        vision = model.model.embed_vision
+        vision.patch_dense.weight.normal_(0, vision.patch_dense.in_features ** -0.5)
+        vision.patch_dense.bias.zero_()
+        vision.pos_embedding.normal_(0, 0.3)
+        vision.multimodal_embedder.embedding_projection.weight.normal_(0, HIDDEN ** -0.5)
+        model.model.embed_audio.embedding_projection.weight.copy_(gabor_filters(HIDDEN))
+    model.tie_weights()
+    return model
+
+
+class Packing:
+    """Where the samples of a packed row lie, as padded groups of similar length, with the masks of each group."""
+
+    def __init__(self, lengths, kinds, window):
+        """lengths: of the samples in row order; kinds: int tensor [total], 0 text, 1 image, 2 video, 3 audio."""
+        starts = [0]
+        for n in lengths:
+            starts.append(starts[-1] + n)
+        order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+        groups, current = [], []
+        for i in order:
+            if current and (lengths[i] > 1.35 * lengths[current[0]] + 16):
+                groups.append(current)
+                current = []
+            current.append(i)
+        groups.append(current)
+        self.total = starts[-1]
+        self.groups, indices = [], []
+        inverse = torch.empty(self.total, dtype=torch.long)
+        base = 0
+        for members in groups:
+            longest = max(lengths[i] for i in members)
+            index = torch.zeros(len(members), longest, dtype=torch.long)
+            block = torch.full((len(members), longest), -1)
+            for row, i in enumerate(members):
+                n, start = lengths[i], starts[i]
+                index[row, :n] = torch.arange(start, start + n)
+                inverse[start: start + n] = base + row * longest + torch.arange(n)
+                kind = kinds[start: start + n]
+                vision = (kind == 1) | (kind == 2)
+                fresh = vision & ~torch.cat([torch.zeros(1, dtype=torch.bool), vision[:-1]])
+                block[row, :n] = torch.where(vision, fresh.long().cumsum(0), -1)
+            base += len(members) * longest
+            at = torch.arange(longest)
+            causal = at[None, :] <= at[:, None]
+            near = at[None, :] > at[:, None] - window
+            same = (block[:, :, None] == block[:, None, :]) & (block[:, :, None] >= 0)
+            # Keys past the end of a sample are behind every real query, and no block reaches them.
+            sliding = ((causal | same) & near)[:, None]
+            indices.append(index.reshape(-1))
+            self.groups.append((len(members), longest, sliding, not bool(same.any()) and longest <= window))
+        self.index, self.inverse = torch.cat(indices), inverse
+
+
+class _Take(torch.autograd.Function):
+    """rows[index] where every row that matters occurs once: the gradient is a gather too, which is much faster."""
+
+    @staticmethod
+    def forward(ctx, rows, index, inverse):
+        ctx.save_for_backward(inverse)
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _Restore(torch.autograd.Function):
+    """rows[inverse], dropping the padding; its gradient puts zeros there."""
+
+    @staticmethod
+    def forward(ctx, rows, inverse):
+        ctx.save_for_backward(inverse)
+        ctx.rows = rows.shape[0]
+        return rows.index_select(0, inverse)
+
+    @staticmethod
+    def backward(ctx, grad):
+        out = grad.new_zeros((ctx.rows,) + grad.shape[1:])
+        return out.index_copy_(0, ctx.saved_tensors[0], grad), None
+
+
+@torch.compiler.disable
+def packed_attention(module, query, key, value, attention_mask, scaling=None, **_):
+    """Attention of a Packing: query [1, heads, total, dim], key and value [1, kv_heads, total, dim]."""
+    packing, sliding = attention_mask.packing, module.is_sliding
+    heads, dim = query.shape[1], query.shape[3]
+    query, key, value = (_Take.apply(x[0].transpose(0, 1).reshape(packing.total, -1), packing.index, packing.inverse)
+                         for x in (query, key, value))
+    parts, base = [], 0
+    for count, longest, mask, plain in packing.groups:
+        span = slice(base, base + count * longest)
+        base += count * longest
+        q, k, v = (x[span].view(count, longest, -1, dim).transpose(1, 2) for x in (query, key, value))
+        groups = heads // k.shape[1]
+        if groups > 1:
+            k, v = (x.repeat_interleave(groups, 1) for x in (k, v))
+        use_mask = sliding and not plain
+        out = torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask if use_mask else None, is_causal=not use_mask, scale=1.0)
+        parts.append(out.transpose(1, 2).reshape(count * longest, heads * dim))
+    return _Restore.apply(torch.cat(parts), packing.inverse).view(1, -1, heads, dim), None
+
+
+AttentionInterface.register("packed", packed_attention)
+
+
+class PackedMask:
+    """Carries a Packing to the attention function in the place of a mask tensor."""
+
+    def __init__(self, packing):
+        self.packing = packing
+
+
+def packed_hidden(model, batch):
+    """Final hidden states [total, hidden] (after the last norm) of a packed batch.
+
+    batch: ids [total] (placeholders may be anything), positions [total], kinds [total], lengths, patches uint8 [n, 6912]
+    with patch_positions [n, 2] for the positions of kind 1 and 2, frames float [m, 640] for those of kind 3.
+    """
+    body = model.model
+    kinds = batch["kinds"]
+    ids = torch.where(kinds > 0, 0, batch["ids"])
+    embeds = body.language_model.embed_tokens(ids)
+    if len(batch["patches"]):
+        soft = body.embed_vision(batch["patches"].float() / 255.0, batch["patch_positions"]).pooler_output
+        embeds = embeds.index_put((((kinds == 1) | (kinds == 2)).nonzero()[:, 0],), soft.to(embeds.dtype))
+    if len(batch["frames"]):
+        soft = body.embed_audio(batch["frames"])
+        embeds = embeds.index_put(((kinds == 3).nonzero()[:, 0],), soft.to(embeds.dtype))
+    mask = PackedMask(Packing(batch["lengths"], kinds, WINDOW))
+    out = body.language_model(
+        inputs_embeds=embeds[None], position_ids=batch["positions"][None], use_cache=False,
+        attention_mask={"full_attention": mask, "sliding_attention": mask})
+    return out.last_hidden_state[0]
+
+
+def answer_loss(model, hidden, batch):
+    """Cross-entropy per position of batch["targets"] (token to predict at batch["where"]), nats, [n]."""
+    logits = model.lm_head(hidden[batch["where"]])
+    cap = model.config.text_config.final_logit_softcapping
+    logits = cap * torch.tanh(logits / cap)
+    return torch.nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
