@@ -1,0 +1,88 @@
+// libavformat and libavcodec over a file held in memory: opening, the choice of a stream, reading packets, decoding.
+// Private to the room; audio_file and video_file say what they want from it.
+#pragma once
+
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+}
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace lapidary {
+
+struct AvDeleter {
+  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
+  void operator()(AVFrame* frame) const { av_frame_free(&frame); }
+  void operator()(AVCodecContext* decoder) const { avcodec_free_context(&decoder); }
+};
+using AvPacket = std::unique_ptr<AVPacket, AvDeleter>;
+using AvFrame = std::unique_ptr<AVFrame, AvDeleter>;
+using AvDecoder = std::unique_ptr<AVCodecContext, AvDeleter>;
+
+// libav's words for one of its error codes.
+std::string av_error_text(int code);
+
+// An opened container. It reads from memory only: no other file and no network can be reached through it. Containers
+// and codecs outside a list of common ones are refused, as are files that make the reader seek without end.
+class AvSource {
+ public:
+  // bytes must outlive the source; name stands for them in messages. Errors: kUnsupported for what is no known
+  // container, kCorruptFile for a damaged one.
+  static Result<AvSource> open(std::span<const std::byte> bytes, std::string_view name);
+
+  AvSource(AvSource&&) noexcept;
+  AvSource& operator=(AvSource&&) noexcept;
+  ~AvSource();
+
+  const std::string& name() const { return name_; }
+  AVFormatContext* format() const { return format_; }
+
+  // The main stream of a type, all others being dropped from then on. Errors: kUnsupported when there is none.
+  Result<AVStream*> select_stream(AVMediaType type);
+
+  // Errors: kUnsupported without a permitted decoder, kCorruptFile when it refuses the stream's parameters.
+  Result<AvDecoder> open_decoder(const AVStream& stream, int threads) const;
+
+ private:
+  struct Reader;
+  AvSource();
+
+  std::string name_;
+  std::unique_ptr<Reader> reader_;
+  AVIOContext* io_ = nullptr;
+  AVFormatContext* format_ = nullptr;
+};
+
+// Walks the decoded frames of one stream, in presentation order. Damaged packets are passed over.
+class AvFrames {
+ public:
+  // Both must outlive this.
+  AvFrames(AvSource& source, AVCodecContext& decoder, int stream_index);
+
+  // The next frame, valid until the next call; nullptr at the end.
+  AVFrame* next();
+
+  // libav's last complaint about a packet, 0 when there was none.
+  int last_error() const { return last_error_; }
+
+ private:
+  bool feed();  // hands the decoder one more packet, or the end; false when nothing is left to hand over
+
+  AvSource* source_;
+  AVCodecContext* decoder_;
+  int stream_index_;
+  AvPacket packet_;
+  AvFrame frame_;
+  bool ended_ = false;
+  int last_error_ = 0, errors_ = 0;
+};
+
+}  // namespace lapidary

@@ -1,0 +1,85 @@
+#include "media/media_loader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/mapped_file.h"
+#include "media/audio_file.h"
+#include "media/image_file.h"
+#include "media/patches.h"
+#include "media/video_file.h"
+
+namespace lapidary {
+namespace {
+
+MediaSummary summarise(std::string_view name, const std::vector<MediaInput>& inputs) {
+  MediaSummary summary;
+  summary.name = name;
+  summary.kind = inputs.front().kind;
+  summary.source_width = inputs.front().source_width;
+  summary.source_height = inputs.front().source_height;
+  for (const MediaInput& input : inputs) summary.soft_tokens += input.rows;
+  // The last patch stands in the last column of the last row.
+  const std::vector<int32_t>& positions = inputs.front().positions;
+  if (!positions.empty()) {
+    summary.grid_width = positions[positions.size() - 2] + 1;
+    summary.grid_height = positions[positions.size() - 1] + 1;
+  }
+  return summary;
+}
+
+template <class Options>
+Result<LoadedMedia> load_file(const std::filesystem::path& path, const Options& options,
+                              Result<LoadedMedia> (*load)(std::span<const std::byte>, std::string_view,
+                                                          const Options&)) {
+  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  return load(file.bytes(), path.string(), options);
+}
+
+}  // namespace
+
+Result<LoadedMedia> load_image(std::span<const std::byte> bytes, std::string_view name, const ImageOptions& options) {
+  ASSIGN_OR_RETURN(const Image image, decode_image(bytes, name));
+  ASSIGN_OR_RETURN(MediaInput input, picture_patches(image, MediaKind::kImage, options));
+  LoadedMedia loaded;
+  loaded.inputs.push_back(std::move(input));
+  loaded.summary = summarise(name, loaded.inputs);
+  return loaded;
+}
+
+Result<LoadedMedia> load_audio(std::span<const std::byte> bytes, std::string_view name, const AudioOptions& options) {
+  ASSIGN_OR_RETURN(const Waveform wave, decode_audio(bytes, name, options.clip_samples_max));
+  LoadedMedia loaded;
+  loaded.inputs.push_back(audio_frames(wave.samples, options));
+  loaded.summary = summarise(name, loaded.inputs);
+  loaded.summary.seconds = wave.seconds();
+  loaded.summary.source_rate = wave.source_rate;
+  loaded.summary.source_channels = wave.source_channels;
+  loaded.summary.cut = wave.cut;
+  return loaded;
+}
+
+Result<LoadedMedia> load_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options) {
+  ASSIGN_OR_RETURN(VideoClip clip, decode_video(bytes, name, options));
+  LoadedMedia loaded;
+  loaded.inputs = std::move(clip.frames);
+  loaded.summary = summarise(name, loaded.inputs);
+  loaded.summary.source_frames = clip.source_frames;
+  loaded.summary.fps = clip.fps;
+  loaded.summary.seconds = clip.seconds();
+  return loaded;
+}
+
+Result<LoadedMedia> load_image(const std::filesystem::path& path, const ImageOptions& options) {
+  return load_file<ImageOptions>(path, options, load_image);
+}
+
+Result<LoadedMedia> load_audio(const std::filesystem::path& path, const AudioOptions& options) {
+  return load_file<AudioOptions>(path, options, load_audio);
+}
+
+Result<LoadedMedia> load_video(const std::filesystem::path& path, const VideoOptions& options) {
+  return load_file<VideoOptions>(path, options, load_video);
+}
+
+}  // namespace lapidary
