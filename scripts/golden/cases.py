@@ -25,7 +25,7 @@ import media
 
 STEPS = 16
 MARGIN_SAFE = 5e-3  # greedy tokens are comparable up to the first step whose margin is below this
-ROWS_MAX = 14  # positions whose logits and hidden states are kept of a long prompt
+ROWS_MAX = 13  # positions whose logits and hidden states are kept of a long prompt
 
 
 @dataclass(frozen=True)

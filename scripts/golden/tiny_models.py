@@ -39,6 +39,8 @@ class Spec:
     positions: int  # rows of the position table
     patch_size: int = 16  # three of them make one side of a soft token's patch
     shards: int = 1
+    vocab: int = tiny_tokenizer.VOCAB_SIZE
+    context: int = 4096
 
 
 SPECS = [
@@ -68,7 +70,7 @@ def _config(spec: Spec, ids: dict[str, int]) -> dict:
         "initializer_range": 0.02,
         "intermediate_size": spec.ffn,
         "layer_types": [names[letter] for letter in spec.layer_types],
-        "max_position_embeddings": 4096,
+        "max_position_embeddings": spec.context,
         "num_attention_heads": spec.heads,
         "num_global_key_value_heads": spec.global_kv_heads,
         "num_hidden_layers": len(spec.layer_types),
@@ -84,8 +86,8 @@ def _config(spec: Spec, ids: dict[str, int]) -> dict:
         "use_bidirectional_attention": "vision",
         "use_cache": True,
         "use_double_wide_mlp": False,
-        "vocab_size": tiny_tokenizer.VOCAB_SIZE,
-        "vocab_size_per_layer_input": tiny_tokenizer.VOCAB_SIZE,
+        "vocab_size": spec.vocab,
+        "vocab_size_per_layer_input": spec.vocab,
     }
     return {
         "architectures": ["Gemma4UnifiedForConditionalGeneration"],
@@ -136,7 +138,7 @@ def _tensors(spec: Spec, ids: dict[str, int]) -> dict[str, torch.Tensor]:
         return random.uniform(low, high, shape) * np.where(random.random(shape) < 0.25, -1.0, 1.0)
 
     hidden, patch, mm = spec.hidden, 3 * (3 * spec.patch_size) ** 2, spec.mm_embed_dim
-    embedding = normal((tiny_tokenizer.VOCAB_SIZE, hidden), 0.7)
+    embedding = normal((spec.vocab, hidden), 0.7)
     for token in ("<image|>", "<audio|>"):
         embedding[ids[token]] *= 1.8
     for token in ("<|image|>", "<|audio|>", "<|video|>"):  # must not be generated: the reference takes it for a soft token
@@ -196,8 +198,8 @@ def _save(tensors: dict[str, torch.Tensor], folder: Path, shards: int) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
-def write(spec: Spec, folder: Path) -> None:
-    """Writes a complete model directory."""
+def write_metadata(spec: Spec, folder: Path) -> dict[str, int]:
+    """Empties `folder` and writes everything of a model directory but the weights; returns the special tokens' ids."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ids = tiny_tokenizer.write(folder)
@@ -211,4 +213,10 @@ def write(spec: Spec, folder: Path) -> None:
     for name, contents in (("config.json", _config(spec, ids)), ("generation_config.json", generation),
                            ("processor_config.json", _processor_config(spec))):
         (folder / name).write_text(json.dumps(contents, indent=2) + "\n")
+    return ids
+
+
+def write(spec: Spec, folder: Path) -> None:
+    """Writes a complete model directory."""
+    ids = write_metadata(spec, folder)
     _save(_tensors(spec, ids), folder, spec.shards)
