@@ -83,9 +83,10 @@ class FrameConverter {
     }
     const auto format = static_cast<AVPixelFormat>(frame.format);
     if (context_ == nullptr || frame.width != width_ || frame.height != height_ || format != format_) {
-      // Averages over pixels follow; exact rounding and full chroma cost little beside decoding.
+      // The flag that PyAV uses: the reference's frames come out bit for bit. Finer chroma (full horizontal chroma,
+      // accurate rounding) would move sharp colour edges away from them.
       context_.reset(sws_getContext(frame.width, frame.height, format, frame.width, frame.height, AV_PIX_FMT_RGB24,
-                                    SWS_BILINEAR | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, nullptr, nullptr, nullptr));
+                                    SWS_BILINEAR, nullptr, nullptr, nullptr));
       width_ = frame.width;
       height_ = frame.height;
       format_ = format;

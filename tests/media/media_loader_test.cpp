@@ -1,0 +1,66 @@
+#include "media/media_loader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "media/test_files.h"
+
+namespace lapidary {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(MediaLoader, APicture) {
+  const auto loaded = load_image(media_data() / "pictures/orientation6.jpg", ImageOptions{});
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  ASSERT_EQ(loaded->inputs.size(), 1u);
+  const MediaSummary& summary = loaded->summary;
+  EXPECT_EQ(summary.source_width, 18);
+  EXPECT_EQ(summary.source_height, 29);
+  EXPECT_EQ(summary.grid_width * summary.grid_height, summary.soft_tokens);
+  EXPECT_EQ(summary.grid_width, 13);
+  EXPECT_EQ(summary.grid_height, 21);
+  EXPECT_EQ(loaded->inputs[0].rows, summary.soft_tokens);
+  EXPECT_THAT(summary.name, HasSubstr("orientation6.jpg"));
+}
+
+TEST(MediaLoader, SoundIsCutToOneClip) {
+  AudioOptions options;
+  options.clip_samples_max = 1000;
+  const auto loaded = load_audio(media_data() / "sounds/stereo_48000.wav", options);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_TRUE(loaded->summary.cut);
+  EXPECT_EQ(loaded->summary.soft_tokens, 2);
+  EXPECT_EQ(loaded->summary.source_rate, 48000);
+  EXPECT_EQ(loaded->summary.source_channels, 2);
+  EXPECT_DOUBLE_EQ(loaded->summary.seconds, 1000 / 16000.0);
+  EXPECT_EQ(loaded->inputs[0].kind, MediaKind::kAudio);
+}
+
+TEST(MediaLoader, AVideoAndItsSoundTrack) {
+  const auto path = media_data() / "clips/with_sound.mp4";
+  const auto video = load_video(path, VideoOptions{});
+  ASSERT_TRUE(video) << video.error().message;
+  EXPECT_EQ(video->inputs.size(), 32u);
+  EXPECT_EQ(video->summary.soft_tokens, 32 * 63);
+  EXPECT_EQ(video->summary.grid_width, 9);
+  EXPECT_EQ(video->summary.grid_height, 7);
+  EXPECT_EQ(video->summary.source_frames, 40);
+  EXPECT_DOUBLE_EQ(video->summary.seconds, 4.0);
+  const auto sound = load_audio(path, AudioOptions{});
+  ASSERT_TRUE(sound) << sound.error().message;
+  EXPECT_NEAR(sound->summary.seconds, 0.2, 0.05);
+}
+
+TEST(MediaLoader, MissingFilesAreNamed) {
+  const auto loaded = load_image(std::filesystem::path("no/such/picture.png"), ImageOptions{});
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code, ErrorCode::kNotFound);
+  EXPECT_THAT(loaded.error().message, HasSubstr("no/such/picture.png"));
+  const auto folder = load_audio(media_data(), AudioOptions{});
+  ASSERT_FALSE(folder);
+  EXPECT_THAT(folder.error().message, HasSubstr("expected a file, found a directory"));
+}
+
+}  // namespace
+}  // namespace lapidary
