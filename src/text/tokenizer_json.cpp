@@ -254,6 +254,7 @@ Result<Tokenizer> Tokenizer::parse(std::string_view json_text, std::string_view 
     return Error{ErrorCode::kCorruptFile, fmt::format("{}: {} bytes, at most {} allowed", source, json_text.size(),
                                                       kLimits.tokenizer_bytes_max)};
   }
+  if (json_text.empty()) return Error{ErrorCode::kCorruptFile, fmt::format("{}: empty", source)};
   simdjson::dom::parser parser;
   element document;
   object root;
