@@ -31,6 +31,7 @@ class Model {
   const ModelDir& dir() const { return dir_; }
   const ModelWeights& weights() const { return weights_; }
   Ops& ops() { return *ops_; }
+  std::string description() const { return ops_->description(); }  // of the backend
   Decoder& decoder() { return *decoder_; }
   SoftTokens& soft_tokens() { return *soft_tokens_; }
 

@@ -1,0 +1,83 @@
+// From command-line options to what the engine takes: text, media files and tools become prompt tokens and media spans.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chat/messages.h"
+#include "chat/prompt_writer.h"
+#include "engine/engine.h"
+#include "media/media_loader.h"
+#include "media/processor_options.h"
+
+namespace lapidary::cli {
+
+// A prompt ready to submit.
+struct PromptInput {
+  std::vector<int32_t> tokens;  // one id per position, placeholders included
+  std::vector<MediaSpan> spans;
+  bool chat = false;          // written with turns: the reply has the model's reply format
+  bool thought_open = false;  // the reply begins inside a thought
+  double media_ms = 0;        // reading and preparing files
+};
+
+struct MediaFile {
+  PartKind kind = PartKind::kImage;
+  std::string path;
+};
+
+// How media files are prepared; what is not given comes from the model's processor_config.json.
+struct MediaOptions {
+  std::optional<int32_t> image_tokens, video_frames;
+  std::optional<double> video_fps;
+
+  void add_to(CLI::App& app);
+  Result<ProcessorOptions> processor_options(const Engine& engine) const;
+};
+
+// Media of one conversation: loaded once, referred to by index.
+class MediaShelf {
+ public:
+  explicit MediaShelf(ProcessorOptions options) : options_(std::move(options)) {}
+
+  // Returns the index that parts refer to. Errors: as load_image, load_audio, load_video; kInvalidArgument when there
+  // are too many.
+  Result<int32_t> add(const MediaFile& file);
+  const MediaSummary& summary(int32_t index) const { return loaded_[static_cast<size_t>(index)].summary; }
+
+  // Writes the conversation's prompt and finds every span its input.
+  Result<PromptInput> write(const Engine& engine, const Conversation& conversation) const;
+
+ private:
+  struct Loaded {
+    std::vector<std::shared_ptr<const MediaInput>> inputs;
+    MediaSummary summary;
+    MediaExpansion expansion;
+  };
+  ProcessorOptions options_;
+  std::vector<Loaded> loaded_;
+};
+
+// The prompt options of run and score.
+struct PromptOptions {
+  std::string prompt;
+  std::string prompt_tokens;
+  std::vector<MediaFile> files;  // in the order given
+  MediaOptions media;
+  std::string system, tools_path;
+  bool think = false, raw = false;
+  CLI::Option* prompt_option = nullptr;
+  CLI::Option* tokens_option = nullptr;
+
+  void add_to(CLI::App& app);
+  Result<PromptInput> build(const Engine& engine) const;
+};
+
+// Reads and checks a tools file. Errors: kNotFound, kCorruptFile, kInvalidArgument naming the part that is wrong.
+Result<Json> read_tools(const std::string& path);
+
+}  // namespace lapidary::cli

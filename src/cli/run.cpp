@@ -1,0 +1,130 @@
+// run: one answer, streamed to stdout.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/prompt_input.h"
+#include "cli/reply_printer.h"
+#include "cli/result_json.h"
+#include "cli/terminal.h"
+
+namespace lapidary::cli {
+namespace {
+
+struct RunOptions {
+  ModelOptions model;
+  PromptOptions prompt;
+  SamplingOptions sampling;
+  std::optional<int32_t> logprobs;
+  std::string format = "text", json_schema, regex;
+};
+
+Json reply_json(const ReplyPrinter& printer) {
+  Json calls = Json::array();
+  for (const ToolCall& call : printer.reply().tool_calls)
+    calls.push_back({{"name", call.name}, {"arguments", call.arguments}});
+  return calls;
+}
+
+void print_json(const Engine& engine, const std::vector<int32_t>& prompt, const ReplyPrinter& printer,
+                bool with_logprobs, const Timing& timing, double load_ms) {
+  Json json = {{"model", engine.model().dir().path.string()},
+               {"variant", engine.model().config().variant},
+               {"prompt_tokens", prompt},
+               {"tokens", printer.tokens()},
+               {"text", printer.reply().text},
+               {"thought", printer.reply().thought},
+               {"tool_calls", reply_json(printer)},
+               {"finish_reason", printer.finish_reason()}};
+  if (with_logprobs) {
+    json["logprobs"] = Json::array();
+    for (const TokenLogprob& entry : printer.logprobs()) json["logprobs"].push_back(logprob_json(entry));
+  }
+  json["usage"] = usage_json(printer.last().usage);
+  json["timing"] = timing_json(timing, load_ms);
+  write_out(dump_json(json) + "\n");
+}
+
+Result<void> run(const RunOptions& options) {
+  if (!options.json_schema.empty() || !options.regex.empty()) {
+    return Error{ErrorCode::kUnsupported,
+                 "--json-schema and --regex: constrained output is not supported by this build"};
+  }
+  const Stopwatch load;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, options.model.open_engine());
+  const double load_ms = load.milliseconds();
+  spdlog::info("{}: {} positions, {}", engine->model().dir().path.string(), engine->memory().context,
+               engine->description());
+  ASSIGN_OR_RETURN(PromptInput input, options.prompt.build(*engine));
+  const std::vector<int32_t> prompt = input.tokens;
+  const bool as_json = options.format == "json";
+
+  GenerationRequest request;
+  request.prompt = std::move(input.tokens);
+  request.media = std::move(input.spans);
+  request.sampling = options.sampling.params(engine->model().generation_defaults());
+  request.tokens_max = options.sampling.max_tokens > 0 ? options.sampling.max_tokens : engine->memory().context;
+  request.stop = options.sampling.stop;
+  request.ignore_eos = options.sampling.ignore_eos;
+  request.logprobs = options.logprobs;
+  // Past its end token a reply has no format any more: it is shown as it comes.
+  const bool chat = input.chat && !request.ignore_eos;
+  ReplyPrinter printer(engine->tokenizer(),
+                       {.chat = chat, .thought_open = input.thought_open, .print = !as_json, .stop = request.stop});
+  ASSIGN_OR_RETURN(const uint64_t id,
+                   engine->submit(std::move(request), [&](const Event& event) { printer.take(event); }));
+  while (engine->step()) {
+    if (interrupted() || printer.reader_gone()) engine->cancel(id);
+  }
+
+  Timing timing = printer.last().timing;
+  timing.media_ms += input.media_ms;
+  if (as_json) print_json(*engine, prompt, printer, options.logprobs.has_value(), timing, load_ms);
+  const Usage& usage = printer.last().usage;
+  if (usage.completion_tokens > 1) {
+    spdlog::info(
+        "load {:.0f} ms, media {:.0f} ms, prompt {} tokens in {:.0f} ms ({:.1f} tok/s), answer {} tokens in {:.0f} ms "
+        "({:.1f} tok/s)",
+        load_ms, timing.media_ms, usage.prompt_tokens, timing.prefill_ms, usage.prompt_tokens / timing.prefill_ms * 1e3,
+        usage.completion_tokens, timing.decode_ms, (usage.completion_tokens - 1) / timing.decode_ms * 1e3);
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, Action& action) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command =
+      program.add_subcommand("run",
+                             "One answer, streamed to stdout.\n\n"
+                             "  lapidary run \"Who are you?\"\n"
+                             "  lapidary run --image cat.jpg --image dog.jpg \"What differs?\"\n"
+                             "  lapidary run --audio memo.m4a \"Transcribe the recording.\"\n"
+                             "  lapidary run --tools tools.json \"What is the weather in Paris?\" --format json\n"
+                             "  git diff | lapidary run --system \"You review code.\"");
+  options->prompt.add_to(*command);
+  options->sampling.add_to(*command);
+  command->add_option("--logprobs", options->logprobs, "with --format json: the K best tokens at each position")
+      ->check(CLI::Range(0, 64));
+  command->add_option("--json-schema", options->json_schema, "constrain the answer to a JSON schema")
+      ->type_name("FILE");
+  command->add_option("--regex", options->regex, "constrain the answer to a regular expression")->type_name("REGEX");
+  command->add_option("--format", options->format, "text, or json: one object on one line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  options->model.add_to(*command);
+  command->callback([=, &action] {
+    action = [=] {
+      const auto done = run(*options);
+      return done ? kExitDone : fail(done.error());
+    };
+  });
+}
+
+}  // namespace lapidary::cli
