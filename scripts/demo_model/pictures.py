@@ -184,6 +184,19 @@ def shape_angle(rng, shape):
     return rng.uniform(-limit, limit)
 
 
+def big_thing(rng, size=None):
+    """A picture with a single thing that fills much of it: what seeing starts from. Returns as `scene`."""
+    width, height = size or choose_size(rng)
+    radius = rng.uniform(0.2, 0.42) * min(width, height)
+    x, y = (rng.uniform(radius + 2, side - radius - 2) for side in (width, height))
+    cell = int(x * 3 / width) + 3 * int(y * 3 / height)
+    thing = Thing(SHAPES[rng.integers(len(SHAPES))], COLOURS[rng.integers(len(COLOURS))], True, cell, x, y, radius)
+    value = colour_value(rng, thing.colour)
+    canvas = background(rng, width, height, [value])
+    paste(canvas, shape_mask(thing.shape, radius, shape_angle(rng, thing.shape)), value, x, y)
+    return finish(rng, canvas), [thing]
+
+
 def scene(rng, size=None):
     """A picture with one to four things in different ninths of it; returns (picture, things in reading order)."""
     width, height = size or choose_size(rng)

@@ -1,6 +1,7 @@
 """Training samples: conversations with media as token ids, kinds, soft-token inputs and the positions that carry a loss."""
 
 import dataclasses
+import itertools
 import pathlib
 
 import numpy as np
@@ -18,7 +19,7 @@ IMAGE, VIDEO, AUDIO = 1, 2, 3
 
 # Skill, its share of the samples, weight of one answer token in the loss.
 SKILLS = {
-    "scene": (4.2, 1.0), "word": (1.3, 2.5), "digit": (1.2, 3.0), "speech": (7.0, 2.0), "voices": (1.3, 2.0),
+    "scene": (4.6, 1.5), "word": (1.3, 2.5), "digit": (1.3, 3.0), "speech": (10.0, 2.0), "voices": (1.3, 2.0),
     "clip": (0.8, 1.5), "tools": (0.8, 1.0), "talk": (0.7, 0.5), "copying": (0.7, 1.0)}
 
 
@@ -138,26 +139,32 @@ def any_size(rng, picture):
     return pictures.resized(other, (width, height))
 
 
-def augment(rng, wave):
+def augment(rng, wave, strength=1.0):
     """Room around the words, tempo, colouring, level and noise; float32 in [-1, 1]."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 * strength:
         factor = rng.uniform(0.93, 1.07)
         wave = np.interp(np.arange(0, len(wave) - 1, factor), np.arange(len(wave)), wave).astype(np.float32)
     wave = np.pad(wave, (int(rng.integers(0, 5000)), int(rng.integers(0, 4000))))
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 * strength:
         wave[1:] += np.float32(rng.uniform(-0.5, 0.5)) * wave[:-1].copy()
     wave *= np.float32(10 ** rng.uniform(-0.9, 0.0) * 0.9 / max(np.abs(wave).max(), 1e-3))
-    if rng.random() < 0.65:
+    if rng.random() < 0.65 * strength:
         noise = rng.standard_normal(len(wave)).astype(np.float32)
         if rng.random() < 0.5:
             noise = np.convolve(noise, np.float32([0.25, 0.25, 0.25, 0.25]), "same")
-        level = np.sqrt((wave ** 2).mean()) * 10 ** (-rng.uniform(8, 40) / 20) / np.sqrt((noise ** 2).mean())
+        level = np.sqrt((wave ** 2).mean()) * 10 ** (-rng.uniform(10, 40) / 20) / np.sqrt((noise ** 2).mean())
         wave = wave + noise * np.float32(level)
     return np.round(np.clip(wave, -1, 32767 / 32768) * 32768) / np.float32(32768)
 
 
 class Skills:
-    """Makes samples of every skill. `test` selects the held-out fonts, digits, names and values."""
+    """Makes samples of every skill. `test` selects the held-out fonts, digits, names and values.
+
+    `ease` (1 at the start of training, 0 later) asks for more big single things and single words: attention finds what it
+    has to look at much sooner where there is little else.
+    """
+
+    ease = 0.0
 
     def __init__(self, banks, test=False, sentences="sentences", words="words", model_dir=MODEL_DIR):
         banks = pathlib.Path(banks)
@@ -168,7 +175,8 @@ class Skills:
         self.women = np.flatnonzero(self.words.woman)
 
     def scene(self, rng):
-        picture, things = pictures.scene(rng)
+        big = rng.random() < 0.06 + 0.5 * self.ease
+        picture, things = pictures.big_thing(rng) if big else pictures.scene(rng)
         pairs = []
         for i in range(rng.choice([1, 2, 3], p=[0.5, 0.25, 0.25])):
             if rng.random() < (0.6 if i == 0 else 0.1):
@@ -195,10 +203,12 @@ class Skills:
                                   images=[any_size(rng, picture)])
 
     def speech(self, rng):
-        bank = self.words if rng.random() < 0.08 else self.sentences
+        bank = self.words if rng.random() < 0.08 + 0.5 * self.ease else self.sentences
         wave, text, woman = bank[int(rng.integers(len(bank)))]
+        while rng.random() < self.ease and len(text.split()) > 3:
+            wave, text, woman = bank[int(rng.integers(len(bank)))]
         pair = questions.speech_question(rng, text, woman)
-        return self.builder.build("speech", media_turns("audio", [pair], rng), frames=augment(rng, wave))
+        return self.builder.build("speech", media_turns("audio", [pair], rng), frames=augment(rng, wave, 1 - 0.6 * self.ease))
 
     def voices(self, rng):
         man, woman = (self.words[int(dialogues.pick(rng, group))] for group in (self.men, self.women))
@@ -227,16 +237,20 @@ class Skills:
         return self.builder.build("copying", *dialogues.copying(rng))
 
 
-def batches(skills, seed, total):
-    """Endless packed batches of exactly `total` positions; the rest of the last row is a filler without a loss."""
+def batches(skills, seed, total, easy=0):
+    """Endless packed batches of exactly `total` positions; the rest of the last row is a filler without a loss.
+
+    Over the first `easy` batches the samples go from easy to ordinary, and the long ones (clips, tools) come in.
+    """
     import torch
 
     rng = np.random.default_rng(seed)
     names = list(SKILLS)
-    shares = np.array([SKILLS[n][0] for n in names])
-    shares = shares / shares.sum()
     waiting = []
-    while True:
+    for step in itertools.count():
+        skills.ease = max(0.0, 1 - step / easy) if easy else 0.0
+        shares = np.array([SKILLS[n][0] * (1 - 0.8 * skills.ease * (n in ("clip", "tools", "word"))) for n in names])
+        shares /= shares.sum()
         chosen, used = [], 0
         for sample in waiting:
             chosen.append(sample)
