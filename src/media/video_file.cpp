@@ -26,7 +26,8 @@ namespace {
 
 constexpr double kFpsUnknown = 24.0;  // what the reference assumes
 constexpr int kDecoderThreadsMax = 4;
-constexpr size_t kRowAlignment = 64;  // swscale writes whole vectors
+constexpr int64_t kPixelsWorthThreads = 100'000'000;  // of all frames; below, starting threads costs more than it gives
+constexpr size_t kRowAlignment = 64;                  // swscale writes whole vectors
 
 struct SwsDeleter {
   void operator()(SwsContext* context) const { sws_freeContext(context); }
@@ -52,6 +53,12 @@ int orientation_of(const AVStream& stream) {
   }
   if (b >= 0) return c >= 0 ? 5 : 6;
   return c >= 0 ? 8 : 7;
+}
+
+int decoder_threads(const AVStream& stream, int64_t frames) {
+  const int64_t pixels = int64_t{stream.codecpar->width} * stream.codecpar->height;
+  if (pixels <= 0 || frames < kPixelsWorthThreads / pixels) return 1;
+  return std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1, kDecoderThreadsMax);
 }
 
 // A packet that will become a picture of its own.
@@ -171,8 +178,7 @@ Result<VideoClip> decode_video(std::span<const std::byte> bytes, std::string_vie
   // Opened anew: not every container can be read from the start again.
   ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name));
   ASSIGN_OR_RETURN(AVStream * stream, source.select_stream(AVMEDIA_TYPE_VIDEO));
-  const int threads = std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1, kDecoderThreadsMax);
-  ASSIGN_OR_RETURN(AvDecoder decoder, source.open_decoder(*stream, threads));
+  ASSIGN_OR_RETURN(AvDecoder decoder, source.open_decoder(*stream, decoder_threads(*stream, clip.source_frames)));
   clip.fps = source_fps(*stream);
   const int orientation = orientation_of(*stream);
   const std::vector<int64_t> indices = sampled_frames(clip.source_frames, clip.fps, options);
