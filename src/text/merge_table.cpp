@@ -98,7 +98,9 @@ void MergeTable::apply_few(std::vector<int32_t>& symbols, Scratch& scratch) cons
 // at its position has another rank.
 void MergeTable::apply_many(std::vector<int32_t>& symbols, Scratch& scratch) const {
   const int32_t count = static_cast<int32_t>(symbols.size());
-  auto& [next, previous, rank, heap] = scratch;
+  std::vector<int32_t>&next = scratch.next, &previous = scratch.previous;
+  std::vector<uint32_t>& rank = scratch.rank;
+  std::vector<uint64_t>& heap = scratch.heap;
   next.resize(symbols.size());
   previous.resize(symbols.size());
   rank.assign(symbols.size(), kNoRank);
