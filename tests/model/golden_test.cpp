@@ -25,6 +25,10 @@ using testing::GoldenCase;
 constexpr double kLogitTolerance = 1e-3;
 constexpr double kRelativeTolerance = 2e-4;  // of the largest value of the tensor
 
+// A one-colour picture: the first patch norm divides by a deviation of almost nothing, and the reference's own logits
+// move by 1.8e-3 between float32 and float64. The oracle in double is 1.1e-3 away from its float32.
+double logit_tolerance(const GoldenCase& golden) { return golden.name == "image-tiny" ? 2e-3 : kLogitTolerance; }
+
 // A whole prompt in one step, everything recorded.
 struct Recording {
   std::map<int32_t, std::vector<float>> layers;  // -1: embeddings
@@ -142,7 +146,7 @@ TEST_P(Golden, EveryLayerAndLogitOnEveryBackend) {
       expect_close(golden, backend, "final_norm", ours.final_norm);
       double largest = 0;
       const double error = worst(golden, "logits", ours.logits, largest);
-      EXPECT_LE(error, kLogitTolerance) << golden.id() << " logits on " << backend.name();
+      EXPECT_LE(error, logit_tolerance(golden)) << golden.id() << " logits on " << backend.name();
       worst_logit = std::max(worst_logit, error);
     }
     std::printf("%s on %s: largest logit difference %.2g\n", GetParam().c_str(), backend.name().c_str(), worst_logit);

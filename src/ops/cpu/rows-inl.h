@@ -59,7 +59,10 @@ void add_rms_norm(const float* h, const float* weight, float eps, float* x, int3
 }
 
 void layer_norm(const float* x, const float* weight, const float* bias, float eps, float* out, int32_t cols) {
-  const float mean = row_sum<1>(x, cols, 0.0f) / static_cast<float>(cols);
+  // The mean of what the first mean leaves over: without it, rounding of the long sum of a nearly flat row (a picture's
+  // sky) is as large as the row's own deviation, which the division below then blows up.
+  const float coarse = row_sum<1>(x, cols, 0.0f) / static_cast<float>(cols);
+  const float mean = coarse + row_sum<1>(x, cols, coarse) / static_cast<float>(cols);
   const F32 factor = inverse_root(row_sum<2>(x, cols, mean), cols, eps);
   each_vector(
       cols, [&](int32_t i, int n) __attribute__((always_inline)) {
