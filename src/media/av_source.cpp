@@ -286,23 +286,36 @@ AVFrame* AvFrames::next() {
   }
 }
 
-bool AvFrames::feed() {
-  if (ended_) return false;
+bool AvFrames::read() {
   for (;;) {
+    av_packet_unref(packet_.get());
     const int code = av_read_frame(source_->format(), packet_.get());
     if (code < 0) {
       if (code != AVERROR_EOF) last_error_ = code;
-      ended_ = true;
-      avcodec_send_packet(decoder_, nullptr);
-      return true;
+      return false;
     }
-    const bool ours = packet_->stream_index == stream_index_;
-    const int sent = ours ? avcodec_send_packet(decoder_, packet_.get()) : 0;
-    av_packet_unref(packet_.get());
-    if (!ours) continue;
-    if (sent < 0 && sent != AVERROR(EAGAIN)) last_error_ = sent;
+    if (packet_->stream_index != stream_index_) continue;
+    ++packets_read_;
     return true;
   }
+}
+
+bool AvFrames::feed() {
+  if (ended_) return false;
+  if (!read()) {
+    ended_ = true;
+    avcodec_send_packet(decoder_, nullptr);
+    return true;
+  }
+  const int sent = avcodec_send_packet(decoder_, packet_.get());
+  if (sent < 0 && sent != AVERROR(EAGAIN)) last_error_ = sent;
+  return true;
+}
+
+void AvFrames::skip_to(int64_t packets) {
+  if (packet_ == nullptr || ended_) return;
+  while (packets_read_ < packets && read()) continue;
+  avcodec_flush_buffers(decoder_);
 }
 
 }  // namespace lapidary

@@ -70,10 +70,18 @@ class AvFrames {
   // The next frame, valid until the next call; nullptr at the end.
   AVFrame* next();
 
+  // Packets of the stream read so far.
+  int64_t packets_read() const { return packets_read_; }
+
+  // Passes over packets of the stream until so many have been read, and forgets what the decoder holds. The next packet
+  // should be one that decoding can begin with.
+  void skip_to(int64_t packets);
+
   // libav's last complaint about a packet, 0 when there was none.
   int last_error() const { return last_error_; }
 
  private:
+  bool read();  // the stream's next packet into packet_; false at the end
   bool feed();  // hands the decoder one more packet, or the end; false when nothing is left to hand over
 
   AvSource* source_;
@@ -81,6 +89,7 @@ class AvFrames {
   int stream_index_;
   AvPacket packet_;
   AvFrame frame_;
+  int64_t packets_read_ = 0;
   bool ended_ = false;
   int last_error_ = 0, errors_ = 0;
 };

@@ -61,11 +61,12 @@ void Resampler::build_phases(double cutoff, double half_width) {
   phases_ = between_phases_ ? kPhasesMax : static_cast<int32_t>(out_step_);
   table_.resize(static_cast<size_t>(phases_ + 1) * taps_);
   const double beta = 0.1102 * (kAttenuation - 8.7);
+  const int32_t taps_before = taps_ / 2 - 1;
   std::vector<double> row(taps_);
   for (int32_t r = 0; r <= phases_; ++r) {
     double sum = 0;
     for (int32_t k = 0; k < taps_; ++k) {
-      const double distance = k - taps_ / 2 + 1 - static_cast<double>(r) / phases_;
+      const double distance = k - taps_before - static_cast<double>(r) / phases_;
       const double place = distance / half_width;
       row[k] = std::abs(place) >= 1.0
                    ? 0.0

@@ -20,6 +20,7 @@ extern "C" {
 #include "media/av_source.h"
 #include "media/image.h"
 #include "media/patches.h"
+#include "media/video_index.h"
 
 namespace lapidary {
 namespace {
@@ -27,7 +28,8 @@ namespace {
 constexpr double kFpsUnknown = 24.0;  // what the reference assumes
 constexpr int kDecoderThreadsMax = 4;
 constexpr int64_t kPixelsWorthThreads = 100'000'000;  // of all frames; below, starting threads costs more than it gives
-constexpr size_t kRowAlignment = 64;                  // swscale writes whole vectors
+constexpr int64_t kPacketsWorthSkipping = 30;
+constexpr size_t kRowAlignment = 64;  // swscale writes whole vectors
 
 struct SwsDeleter {
   void operator()(SwsContext* context) const { sws_freeContext(context); }
@@ -59,25 +61,6 @@ int decoder_threads(const AVStream& stream, int64_t frames) {
   const int64_t pixels = int64_t{stream.codecpar->width} * stream.codecpar->height;
   if (pixels <= 0 || frames < kPixelsWorthThreads / pixels) return 1;
   return std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1, kDecoderThreadsMax);
-}
-
-// A packet that will become a picture of its own.
-bool shows_a_frame(const AVPacket& packet, const AVCodecParameters& codec) {
-  if ((packet.flags & AV_PKT_FLAG_DISCARD) != 0 || packet.size == 0) return false;
-  // Bit 4 of a VP8 frame's tag says whether it is shown; alternate references are not (RFC 6386, section 9.1).
-  return codec.codec_id != AV_CODEC_ID_VP8 || (packet.data[0] & 0x10) != 0;
-}
-
-// Headers may lie or say nothing; packets are counted without decoding them.
-Result<int64_t> count_frames(AvSource& source, const AVStream& stream) {
-  AvPacket packet(av_packet_alloc());
-  if (packet == nullptr) return Error{ErrorCode::kExhausted, fmt::format("{}: no memory for a packet", source.name())};
-  int64_t frames = 0;
-  while (av_read_frame(source.format(), packet.get()) >= 0) {
-    if (packet->stream_index == stream.index && shows_a_frame(*packet, *stream.codecpar)) ++frames;
-    av_packet_unref(packet.get());
-  }
-  return frames;
 }
 
 // Frames of any pixel format -> RGB.
@@ -148,6 +131,87 @@ Result<void> check_options(std::span<const std::byte> bytes, std::string_view na
   return {};
 }
 
+// Finds wanted frames in a stream, one after the other.
+class FramePicker {
+ public:
+  // index may be null: frames are then counted as they come out of the decoder.
+  FramePicker(AvSource& source, AVCodecContext& decoder, int stream_index, const VideoIndex* index)
+      : frames_(source, decoder, stream_index), index_(index) {}
+
+  // Frame number `wanted`, larger than the ones before; nullptr when it does not come out. Valid until the next call.
+  const AVFrame* find(int64_t wanted) { return index_ != nullptr ? find_by_time(wanted) : find_by_count(wanted); }
+
+  int last_error() const { return frames_.last_error(); }
+
+ private:
+  const AVFrame* find_by_count(int64_t wanted) {
+    do {
+      frame_ = frames_.next();
+      ++passed_;
+    } while (frame_ != nullptr && passed_ <= wanted);
+    return frame_;
+  }
+
+  const AVFrame* find_by_time(int64_t wanted) {
+    const int64_t time = index_->times[wanted];
+    const int64_t entry = index_->entry_before(time);
+    if (entry > frames_.packets_read() + kPacketsWorthSkipping) frames_.skip_to(entry);
+    if (frame_ == nullptr || frame_->best_effort_timestamp < time) {
+      do {
+        frame_ = frames_.next();
+      } while (frame_ != nullptr && frame_->best_effort_timestamp < time);
+    }
+    return frame_ != nullptr && frame_->best_effort_timestamp == time ? frame_ : nullptr;
+  }
+
+  AvFrames frames_;
+  const VideoIndex* index_;
+  const AVFrame* frame_ = nullptr;
+  int64_t passed_ = 0;
+};
+
+// Whether some wanted frame lies so far behind an entry point that decoding from there saves work.
+bool worth_skipping(const VideoIndex& index, const std::vector<int64_t>& wanted) {
+  if (index.times.empty()) return false;
+  int64_t reached = 0;  // by decoding in order up to the frame before
+  for (const int64_t frame : wanted) {
+    if (index.entry_before(index.times[frame]) > reached + kPacketsWorthSkipping) return true;
+    reached = frame;
+  }
+  return false;
+}
+
+// Decodes the wanted frames into the clip, from an opening of its own. Missing frames are passed over.
+Result<void> decode_frames(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options,
+                           const std::vector<int64_t>& wanted, const VideoIndex* index, VideoClip& clip) {
+  ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name));
+  ASSIGN_OR_RETURN(const AVStream* stream, source.select_stream(AVMEDIA_TYPE_VIDEO));
+  ASSIGN_OR_RETURN(AvDecoder decoder, source.open_decoder(*stream, decoder_threads(*stream, clip.source_frames)));
+  const int orientation = orientation_of(*stream);
+  FramePicker picker(source, *decoder, stream->index, index);
+  FrameConverter converter;
+  clip.frames.clear();
+  clip.frame_indices.clear();
+  for (const int64_t number : wanted) {
+    const AVFrame* frame = picker.find(number);
+    if (frame == nullptr) continue;
+    ASSIGN_OR_RETURN(Image stored, converter.convert(*frame, name));
+    const Image upright = oriented(std::move(stored), orientation);
+    ASSIGN_OR_RETURN(MediaInput input, picture_patches(upright, MediaKind::kVideo, options.frame()));
+    input.seconds = static_cast<double>(number) / clip.fps;
+    clip.source_width = upright.width;
+    clip.source_height = upright.height;
+    clip.frame_indices.push_back(number);
+    clip.frames.push_back(std::move(input));
+  }
+  if (clip.frames.empty()) {
+    const std::string reason = picker.last_error() != 0 ? av_error_text(picker.last_error()) : "no picture came out";
+    return Error{ErrorCode::kCorruptFile,
+                 fmt::format("{}: none of {} frames can be decoded: {}", name, clip.source_frames, reason)};
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<int64_t> sampled_frames(int64_t total, double source_fps, const VideoOptions& options) {
@@ -166,45 +230,25 @@ std::vector<int64_t> sampled_frames(int64_t total, double source_fps, const Vide
 Result<VideoClip> decode_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options) {
   RETURN_IF_ERROR(check_options(bytes, name, options));
   VideoClip clip;
+  VideoIndex index;
   {
     ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name));
     ASSIGN_OR_RETURN(const AVStream* stream, source.select_stream(AVMEDIA_TYPE_VIDEO));
-    ASSIGN_OR_RETURN(clip.source_frames, count_frames(source, *stream));
+    clip.fps = source_fps(*stream);
+    ASSIGN_OR_RETURN(index, index_video(source, *stream));
   }
+  clip.source_frames = index.frames;
   if (clip.source_frames < 1) {
     return Error{ErrorCode::kCorruptFile,
                  fmt::format("{}: expected a video, found no frames in {} bytes", name, bytes.size())};
   }
-  // Opened anew: not every container can be read from the start again.
-  ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name));
-  ASSIGN_OR_RETURN(AVStream * stream, source.select_stream(AVMEDIA_TYPE_VIDEO));
-  ASSIGN_OR_RETURN(AvDecoder decoder, source.open_decoder(*stream, decoder_threads(*stream, clip.source_frames)));
-  clip.fps = source_fps(*stream);
-  const int orientation = orientation_of(*stream);
-  const std::vector<int64_t> indices = sampled_frames(clip.source_frames, clip.fps, options);
-
-  AvFrames frames(source, *decoder, stream->index);
-  FrameConverter converter;
-  size_t wanted = 0;
-  for (int64_t index = 0; wanted < indices.size(); ++index) {
-    const AVFrame* frame = frames.next();
-    if (frame == nullptr) break;
-    if (index != indices[wanted]) continue;
-    ++wanted;
-    ASSIGN_OR_RETURN(Image stored, converter.convert(*frame, name));
-    const Image upright = oriented(std::move(stored), orientation);
-    ASSIGN_OR_RETURN(MediaInput input, picture_patches(upright, MediaKind::kVideo, options.frame()));
-    input.seconds = static_cast<double>(index) / clip.fps;
-    clip.source_width = upright.width;
-    clip.source_height = upright.height;
-    clip.frame_indices.push_back(index);
-    clip.frames.push_back(std::move(input));
+  const std::vector<int64_t> wanted = sampled_frames(clip.source_frames, clip.fps, options);
+  if (worth_skipping(index, wanted)) {
+    const Result<void> decoded = decode_frames(bytes, name, options, wanted, &index, clip);
+    if (decoded && clip.frames.size() == wanted.size()) return clip;
+    // An entry point or a time stamp was not what it seemed: every frame is decoded after all.
   }
-  if (clip.frames.empty()) {
-    const std::string reason = frames.last_error() != 0 ? av_error_text(frames.last_error()) : "no picture came out";
-    return Error{ErrorCode::kCorruptFile,
-                 fmt::format("{}: none of {} frames can be decoded: {}", name, clip.source_frames, reason)};
-  }
+  RETURN_IF_ERROR(decode_frames(bytes, name, options, wanted, nullptr, clip));
   return clip;
 }
 

@@ -187,6 +187,18 @@ def clips():
     ffmpeg(*source, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-q:v", "2", "-bitexact", folder / "full_range.mkv")
     ffmpeg(*source, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-bitexact", folder / "stream.ts")
     ffmpeg(*source, "-frames:v", "3", "-c:v", "ffv1", "-pix_fmt", "bgr0", "-bitexact", folder / "three_frames.mkv")
+    # 300 frames of black and white blocks that spell the frame's number: bits 0 to 7 in the upper half, bit 8 below.
+    many = np.zeros((300, height, width, 3), np.uint8)
+    for i in range(300):
+        for bit in range(9):
+            top = height // 2 * (bit // 8)
+            many[i, top:top + height // 2, bit % 8 * 8:bit % 8 * 8 + 8] = 255 * (i >> bit & 1)
+    raw.write_bytes(many.tobytes())
+    numbered = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "30", "-i", raw)
+    x264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "35", "-g", "50", "-bf", "2")
+    ffmpeg(*numbered, *x264, "-bitexact", folder / "many.mp4")
+    ffmpeg(*numbered, *x264, "-x264-params", "open-gop=1", "-bitexact", folder / "many_open.mkv")
+    ffmpeg(*numbered, "-c:v", "libvpx-vp9", "-crf", "50", "-b:v", "0", "-g", "60", "-bitexact", folder / "many.webm")
     for degrees in (90, 180, 270):  # counter-clockwise, as this version of ffmpeg writes and shows them
         ffmpeg("-i", folder / "h264.mp4", "-c", "copy", "-metadata:s:v", f"rotate={degrees}", "-bitexact", folder / f"turned{degrees}.mp4")
     raw.unlink()

@@ -112,6 +112,35 @@ TEST(VideoFile, AnotherRateIsHonoured) {
   EXPECT_DOUBLE_EQ(clip.seconds(), 4.0);
 }
 
+// The number that many.* spell on a frame in black and white blocks of 8x24 pixels.
+int64_t spelled_number(const MediaInput& frame) {
+  int64_t number = 0;
+  for (int bit = 0; bit < 9; ++bit) {
+    // 64x48 pixels have become 432x336.
+    const int32_t x = (bit % 8 * 8 + 4) * 432 / 64, y = bit < 8 ? 84 : 252;
+    const int32_t patch = y / 48 * 9 + x / 48;
+    const float value = frame.values[static_cast<size_t>(patch) * frame.cols + (y % 48 * 48 + x % 48) * 3];
+    if (value > 0.5f) number |= int64_t{1} << bit;
+  }
+  return number;
+}
+
+// Few frames of a long clip are reached through key frames, many by decoding all; both must find the same ones.
+TEST(VideoFile, FramesAreFoundByNumberHoweverFarApart) {
+  for (const std::string name : {"many.mp4", "many_open.mkv", "many.webm"}) {
+    for (const int32_t count : {1, 2, 3, 5, 7, 32}) {
+      VideoOptions options;
+      options.num_frames = count;
+      const VideoClip clip = decode(name, options);
+      EXPECT_EQ(clip.source_frames, 300) << name;
+      ASSERT_EQ(clip.frame_indices, sampled_frames(300, 30, options)) << name;
+      for (size_t i = 0; i < clip.frames.size(); ++i) {
+        ASSERT_EQ(spelled_number(clip.frames[i]), clip.frame_indices[i]) << name << ", " << count << " frames";
+      }
+    }
+  }
+}
+
 // The white quarter follows the picture as it is turned, here counter-clockwise, by what the container says.
 TEST(VideoFile, TheContainersRotationIsApplied) {
   const struct {
