@@ -253,7 +253,6 @@ Result<Tokenizer> TokenizerBuilder::build() {
     }
     tokenizer_.byte_ids_[static_cast<size_t>(byte)] = *id;
   }
-  tokenizer_.control_.resize(static_cast<size_t>(tokenizer_.vocabulary_size()));
   return std::move(tokenizer_);
 }
 

@@ -57,7 +57,9 @@ class Tokenizer {
   // The byte of a byte token "<0xE2>", else empty.
   std::optional<uint8_t> byte_of(int32_t id) const;
   // Control tokens: marked special in the file, or with the spelling of Gemma's markers.
-  bool is_special(int32_t id) const { return id >= 0 && id < vocabulary_size() && control_[static_cast<size_t>(id)]; }
+  bool is_special(int32_t id) const {
+    return id >= 0 && static_cast<size_t>(id) < control_.size() && control_[static_cast<size_t>(id)];
+  }
   // By its exact piece: "<|turn>", "<bos>".
   std::optional<int32_t> id_of(std::string_view piece) const { return vocabulary_.find(piece); }
 
@@ -72,9 +74,9 @@ class Tokenizer {
 
   Vocabulary vocabulary_;
   MergeTable merges_;
-  AddedTokens added_;             // matched on the text as it is
-  AddedTokens added_normalized_;  // matched after spaces became U+2581
-  std::vector<bool> control_;
+  AddedTokens added_;                   // matched on the text as it is
+  AddedTokens added_normalized_;        // matched after spaces became U+2581
+  std::vector<bool> control_;           // by id; ids beyond its end are ordinary
   std::vector<int32_t> character_ids_;  // [65536] by code point, -1: not in the vocabulary
   std::array<int32_t, 256> byte_ids_{};
 };

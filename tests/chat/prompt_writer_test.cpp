@@ -229,6 +229,19 @@ TEST(ToolSyntax, NumbersPrintAsInPython) {
   EXPECT_EQ(printed("5e-324"), "5e-324");
 }
 
+TEST(ToolSyntax, ResultsKeepTheirKind) {
+  const auto written = [](std::string_view name, const char* response) {
+    PromptItems items;
+    write_tool_response(name, *parse_json(response, "response"), items);
+    std::string text;
+    for (const PromptItem& item : items.items()) text += item.text;
+    return text;
+  };
+  EXPECT_EQ(written("f", "null"), "<|tool_response>response:f{value:null}<tool_response|>");
+  EXPECT_EQ(written("", "[1,true]"), "<|tool_response>response:unknown{value:[1,true]}<tool_response|>");
+  EXPECT_EQ(written("f", R"({"b":"{}","A":{}})"), "<|tool_response>response:f{A:{},b:<|\"|>{}<|\"|>}<tool_response|>");
+}
+
 TEST(LowerCase, AsPython) {
   EXPECT_EQ(lower_case("ABC xyz"), "abc xyz");
   EXPECT_EQ(lower_case("ÄÖÜ ẞ ΑΒΓ ЖЯ Ǆ ǅ Ⅷ Ⓐ Ａ 𐐀 Ꭰ Ა"),

@@ -145,6 +145,12 @@ TEST(Tokenizer, EveryTextComesBack) {
   }
 }
 
+TEST(Tokenizer, NeedsNoAddedTokens) {
+  const Tokenizer t = make(tokenizer_json({"a", "b", "ab"}, {{"a", "b"}}, {}));
+  EXPECT_THAT(t.encode("ab<bos>", SpecialTokens::kRecognise), ::testing::SizeIs(1 + 5));
+  EXPECT_FALSE(t.is_special(*t.id_of("ab")));
+}
+
 TEST(Tokenizer, ReadsMergesInBothSpellings) {
   Json json = small();
   for (Json& merge : json["model"]["merges"]) merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
