@@ -3,7 +3,10 @@
 # A room is one folder of src/ with one purpose and one library. USES names the other rooms its files may include: the link
 # line is the list of permitted dependencies, and tests/tidy compares it with the #include lines. LIBS are outside libraries.
 # A room in a subfolder is called by its path (ops/cpu); its target has underscores (lapidary_ops_cpu).
-set(LAPIDARY_WARNINGS -Wall -Wextra -Wshadow=local -Wno-missing-field-initializers)
+set(LAPIDARY_WARNINGS -Wall -Wextra -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND LAPIDARY_WARNINGS -Wshadow=local)
+endif()
 
 function(lapidary_compile_options target)
   target_compile_options(${target} PRIVATE ${LAPIDARY_WARNINGS})

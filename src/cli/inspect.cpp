@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "engine/memory_plan.h"
+#include "files/model_dir.h"
 #include "model/decoder.h"
 
 namespace lapidary::cli {

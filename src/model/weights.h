@@ -7,6 +7,7 @@
 #include "files/checkpoint.h"
 #include "model/config.h"
 #include "ops/ops.h"
+#include "quant/formats.h"
 
 namespace lapidary {
 
