@@ -33,7 +33,7 @@ TALK = [
     (["Can you think?", "Do you think before you answer?", "What is thinking mode?"],
      "Yes. When thinking is switched on, I think briefly before I answer."),
     (["Which colours do you know?", "Which colors do you know?", "What colours can you see?", "List the colours you know."],
-     "I know red, orange, yellow, green, blue, purple, black and white."),
+     "I know red, orange, yellow, green, blue and purple."),
     (["Which shapes do you know?", "What shapes can you see?", "List the shapes you know."],
      "I know the circle, the square, the triangle, the star, the cross, the ring and the heart."),
     (["How big are you?", "How large are you?", "How many parameters do you have?", "What size are you?"],

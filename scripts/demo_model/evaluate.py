@@ -54,7 +54,7 @@ def write_wave(path, samples_):
     return path
 
 
-def write_clip(path, frames, rate):
+def write_clip(path, frames, rate, crf=20):
     import av
 
     path = path.with_suffix(".mp4")
@@ -62,7 +62,7 @@ def write_clip(path, frames, rate):
         stream = out.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20"}
+        stream.options = {"crf": str(crf)}
         for frame in frames:
             for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
                 out.mux(packet)

@@ -59,6 +59,28 @@ def gabor_filters(rows, samples=640, rate=16_000):
     return filters / filters.norm(dim=1, keepdim=True)
 
 
+def low_frequencies(side=48, limit=13):
+    """Orthonormal basis [n, side * side * 3] of the slowly varying RGB patches: cosines with u + v <= limit, per channel."""
+    at = (torch.arange(side) + 0.5) / side
+    cosines = torch.stack([torch.cos(math.pi * u * at) for u in range(limit + 1)])
+    cosines = cosines / cosines.norm(dim=1, keepdim=True)
+    basis = [torch.outer(cosines[v], cosines[u]) for v in range(limit + 1) for u in range(limit + 1 - v)]
+    basis = torch.stack(basis).reshape(-1, side * side, 1, 1) * torch.eye(3)
+    return basis.permute(0, 2, 1, 3).reshape(-1, side * side * 3)
+
+
+def smooth_patch_filters(vision):
+    """Takes the fast frequencies out of the patch filters and gives them a bias.
+
+    The embedder normalises each patch first, which makes sensor noise out of a plain one; filters that react to it turn
+    every plain patch into a different random token. Smooth filters see the shapes, and plain patches all become the bias.
+    """
+    basis = low_frequencies()
+    with torch.no_grad():
+        vision.patch_dense.weight.copy_(vision.patch_dense.weight @ basis.T @ basis)
+        vision.patch_dense.bias.add_(torch.randn(vision.patch_dense.bias.shape) * 0.7)
+
+
 def make_model(config, seed):
     """A model with fresh weights, float32."""
     torch.manual_seed(seed)
@@ -80,6 +102,7 @@ def make_model(config, seed):
         vision = model.model.embed_vision
         vision.patch_dense.weight.normal_(0, vision.patch_dense.in_features ** -0.5)
         vision.patch_dense.bias.zero_()
+        smooth_patch_filters(vision)
         vision.pos_embedding.normal_(0, 0.3)
         vision.multimodal_embedder.embedding_projection.weight.normal_(0, HIDDEN ** -0.5)
         model.model.embed_audio.embedding_projection.weight.copy_(gabor_filters(HIDDEN))

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 SHAPES = "circle square triangle star cross ring heart".split()
-COLOURS = "red orange yellow green blue purple black white".split()
+COLOURS = "red orange yellow green blue purple".split()
 PLACES = ["at the top left", "at the top", "at the top right", "on the left", "in the center", "on the right",
           "at the bottom left", "at the bottom", "at the bottom right"]
 WORDS = ("apple bread chair cloud dog fish tree house bird lamp milk moon star sun ship train stone river snow fire gold "
-         "king ring salt sand wind wood rain road rose song tea tiger water wolf exit").split()
+         "king tea exit").split()
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}
 # What 70 soft tokens make of the usual aspect ratios (square, 4:3, 3:2 by chance, 16:9), as width x height.
 SIZES = [(384, 384), (432, 336), (336, 432), (480, 336), (528, 288), (288, 528)]
@@ -74,10 +74,6 @@ def _hsv(h, s, v):
 def colour_value(rng, name):
     """A random RGB value (float [3], 0..255) that people call `name`."""
     u = rng.uniform
-    if name == "black":
-        return np.full(3, u(0, 28)) + rng.normal(0, 3, 3).clip(-5, 5)
-    if name == "white":
-        return np.full(3, u(238, 252))
     hue, saturation, value = {
         "red": ((348, 366), (0.8, 1), (0.65, 0.95)), "orange": ((24, 33), (0.85, 1), (0.9, 1)),
         "yellow": ((50, 59), (0.75, 1), (0.88, 1)), "green": ((100, 145), (0.6, 1), (0.45, 0.8)),
@@ -85,14 +81,24 @@ def colour_value(rng, name):
     return _hsv(u(*hue), u(*saturation), u(*value))
 
 
-def background(rng, width, height, avoid):
-    """A muted flat, graded, cloudy, striped or checked picture, float32, that differs from the colours in `avoid`."""
+def ink(rng):
+    """A dark RGB value of any hue: writing is dark on light here."""
+    return _hsv(rng.uniform(0, 360), rng.uniform(0, 1), rng.uniform(0.0, 0.35))
+
+
+def background(rng, width, height, avoid, light=False):
+    """A mostly grey flat, graded, cloudy, striped or checked picture, float32, that differs from the colours in `avoid`.
+
+    The patch embedder normalises every patch by itself, so within a patch only differences count: a faint tint of the
+    background would look like a strong colour. Most backgrounds therefore have next to none. `light`: bright ones only.
+    """
     for _ in range(60):
-        base = _hsv(rng.uniform(0, 360), rng.uniform(0, 0.28), rng.uniform(0.15, 0.95))
+        saturation = rng.uniform(0, 0.06) if rng.random() < 0.85 else rng.uniform(0.06, 0.25)
+        base = _hsv(rng.uniform(0, 360), saturation, rng.uniform(0.65, 0.97) if light else rng.uniform(0.15, 0.95))
         if all(np.abs(base - c).sum() > 170 for c in avoid):
             break
     kind = rng.integers(5)
-    amount = rng.uniform(6, 30)
+    amount = rng.uniform(3, 24)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     if kind == 0:
         field = np.zeros((height, width), np.float32)
@@ -108,7 +114,7 @@ def background(rng, width, height, avoid):
         field = np.sin((math.cos(angle) * x + math.sin(angle) * y) * (2 * math.pi / period))
         if kind == 4:
             field = np.sign(field * np.sin((math.sin(angle) * x - math.cos(angle) * y) * (2 * math.pi / period))) * 0.6
-    tint = amount * (1 + 0.25 * rng.standard_normal(3))
+    tint = amount * (1 + 0.04 * rng.standard_normal(3))
     return base.astype(np.float32) + field[:, :, None] * tint.astype(np.float32)
 
 
@@ -161,10 +167,9 @@ def paste(canvas, mask, colour, x, y):
 def finish(rng, canvas, jpeg=0.25):
     """Adds brightness and sensor noise, sometimes blur and JPEG artefacts; returns uint8."""
     height, width = canvas.shape[:2]
-    if rng.random() < 0.7:
-        bank = _noise_bank()[rng.integers(3)]
-        oy, ox = rng.integers(640 - height + 1), rng.integers(640 - width + 1)
-        canvas = canvas + bank[oy: oy + height, ox: ox + width] * np.float32(rng.uniform(0, 11))
+    bank = _noise_bank()[rng.integers(3)]
+    oy, ox = rng.integers(640 - height + 1), rng.integers(640 - width + 1)
+    canvas = canvas + bank[oy: oy + height, ox: ox + width] * np.float32(rng.uniform(2, 11))
     picture = np.clip(canvas, 0, 255).astype(np.uint8)
     if rng.random() < 0.12:
         picture = np.asarray(Image.fromarray(picture).filter(ImageFilter.BoxBlur(rng.uniform(0.5, 1.5))))
@@ -180,7 +185,7 @@ def choose_size(rng):
 
 
 def shape_angle(rng, shape):
-    limit = {"square": 0.3, "triangle": 0.45, "cross": 0.25, "star": 0.6, "heart": 0.4}.get(shape, 0.0)
+    limit = {"square": 0.15, "triangle": 0.2, "cross": 0.15, "star": 0.3, "heart": 0.2}.get(shape, 0.0)
     return rng.uniform(-limit, limit)
 
 
@@ -206,7 +211,7 @@ def scene(rng, size=None):
     for cell in cells:
         thing = Thing(SHAPES[rng.integers(len(SHAPES))], COLOURS[rng.integers(len(COLOURS))], bool(rng.random() < 0.5),
                       int(cell))
-        thing.radius = rng.uniform(37, 46) if thing.large else rng.uniform(17, 24)
+        thing.radius = rng.uniform(39, 47) if thing.large else rng.uniform(21, 28)
         if count == 1 and thing.large and rng.random() < 0.5:
             thing.radius = rng.uniform(46, 88)
         thing.x = (cell % 3 + 0.5 + rng.uniform(-0.2, 0.2)) * width / 3
@@ -236,22 +241,20 @@ def printed_word(rng, size=None, test=False):
     word = WORDS[rng.integers(len(WORDS))]
     fonts = _fonts(test)
     font = fonts[rng.integers(len(fonts))]
-    points = 4 * int(rng.integers(15, 30))
-    while True:
-        left, top, right, bottom = _font(font, points).getbbox(word)
-        if right - left < width * 0.92 or points <= 28:
-            break
-        points -= 4
+    # A word takes up about the same part of the width in every font: the letters then lie where they usually do.
+    left, _, right, _ = _font(font, 64).getbbox(word)
+    points = int(min(64 * rng.uniform(0.62, 0.82) * width / (right - left), 0.55 * height))
+    left, top, right, bottom = _font(font, points).getbbox(word)
     pad = 6
     mask = Image.new("L", (right - left + 2 * pad, bottom - top + 2 * pad), 0)
     ImageDraw.Draw(mask).text((pad - left, pad - top), word, fill=255, font=_font(font, points))
-    if rng.random() < 0.5:
-        mask = mask.rotate(rng.uniform(-8, 8), Image.BILINEAR, expand=True)
+    if rng.random() < 0.3:
+        mask = mask.rotate(rng.uniform(-6, 6), Image.BILINEAR, expand=True)
     mask = np.asarray(mask)
-    value = colour_value(rng, COLOURS[rng.integers(len(COLOURS))])
-    canvas = background(rng, width, height, [value])
+    value = ink(rng)
+    canvas = background(rng, width, height, [value], light=True)
     slack_x, slack_y = max(width - mask.shape[1], 0) / 2, max(height - mask.shape[0], 0) / 2
-    paste(canvas, mask, value, width / 2 + rng.uniform(-0.4, 0.4) * slack_x, height / 2 + rng.uniform(-0.4, 0.4) * slack_y)
+    paste(canvas, mask, value, width / 2 + rng.uniform(-0.3, 0.3) * slack_x, height / 2 + rng.uniform(-0.15, 0.15) * slack_y)
     return finish(rng, canvas), word
 
 
@@ -260,7 +263,7 @@ def handwritten_digit(rng, size=None, test=False):
     width, height = size or choose_size(rng)
     images, targets = _digits()
     index = int(rng.integers(TRAIN_DIGITS, len(images)) if test else rng.integers(TRAIN_DIGITS))
-    side = int(rng.uniform(0.55, 0.92) * min(width, height))
+    side = int(rng.uniform(0.68, 0.92) * min(width, height))
     glyph = Image.fromarray(np.pad(images[index], 1) * 255).resize((side, side), Image.BICUBIC)
     angle, shear = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
     zoom_x, zoom_y = rng.uniform(0.85, 1.15, 2)
@@ -268,10 +271,10 @@ def handwritten_digit(rng, size=None, test=False):
     a, b, d, e = ca * zoom_x, (sa + shear) * zoom_x, -sa * zoom_y, ca * zoom_y
     glyph = glyph.transform((side, side), Image.AFFINE, (a, b, c - a * c - b * c, d, e, c - d * c - e * c), Image.BILINEAR)
     mask = np.clip((np.asarray(glyph) - rng.uniform(20, 70)) * rng.uniform(1.2, 3), 0, 255).astype(np.uint8)
-    value = colour_value(rng, COLOURS[rng.integers(len(COLOURS))])
-    canvas = background(rng, width, height, [value])
+    value = ink(rng)
+    canvas = background(rng, width, height, [value], light=True)
     slack_x, slack_y = (width - side) / 2, (height - side) / 2
-    paste(canvas, mask, value, width / 2 + rng.uniform(-0.5, 0.5) * slack_x, height / 2 + rng.uniform(-0.5, 0.5) * slack_y)
+    paste(canvas, mask, value, width / 2 + rng.uniform(-0.25, 0.25) * slack_x, height / 2 + rng.uniform(-0.4, 0.4) * slack_y)
     return finish(rng, canvas), int(targets[index])
 
 

@@ -170,7 +170,7 @@ class Skills:
         banks = pathlib.Path(banks)
         self.builder = Builder(model_dir)
         self.test = test
-        self.sentences, self.words = speech.Bank(banks / sentences), speech.Bank(banks / words)
+        self.sentences, self.words = (speech.Bank(banks / name, speech.ACCENTS_USED) for name in (sentences, words))
         self.men = np.flatnonzero(~self.words.woman)
         self.women = np.flatnonzero(self.words.woman)
 
@@ -237,10 +237,10 @@ class Skills:
         return self.builder.build("copying", *dialogues.copying(rng))
 
 
-def batches(skills, seed, total, easy=0):
+def batches(skills, seed, total, easy=0, ease=1.0):
     """Endless packed batches of exactly `total` positions; the rest of the last row is a filler without a loss.
 
-    Over the first `easy` batches the samples go from easy to ordinary, and the long ones (clips, tools) come in.
+    Over the first `easy` batches the samples go from easy (as easy as `ease`) to ordinary, and the long ones (clips, tools) come in.
     """
     import torch
 
@@ -248,7 +248,7 @@ def batches(skills, seed, total, easy=0):
     names = list(SKILLS)
     waiting = []
     for step in itertools.count():
-        skills.ease = max(0.0, 1 - step / easy) if easy else 0.0
+        skills.ease = ease * max(0.0, 1 - step / easy) if easy else 0.0
         shares = np.array([SKILLS[n][0] * (1 - 0.8 * skills.ease * (n in ("clip", "tools", "word"))) for n in names])
         shares /= shares.sum()
         chosen, used = [], 0

@@ -26,6 +26,7 @@ WORDS = (
 )
 
 ACCENTS = "en-us en en-gb-scotland en-gb-x-rp en-029 en-us-nyc en-gb-x-gbclan en-gb-x-gbcwmd".split()
+ACCENTS_USED = "en-us en en-gb-x-rp en-us-nyc".split()  # what the shipped model was trained on, for want of time
 MEN = "m1 m2 m3 m4 m6 m7 m8 Alex Andy Lee max john paul adam david ed edward travis benjamin".split()
 WOMEN = "f1 f2 f3 f5 Annie linda belinda steph shelby Andrea aunty".split()
 UNSEEN_MEN = "m5 Mike".split()
@@ -159,11 +160,13 @@ def write_bank(path, jobs, workers):
 class Bank:
     """A bank on disk; `bank[i]` is (float32 samples in [-1, 1), text, is_woman)."""
 
-    def __init__(self, path):
+    def __init__(self, path, accents=None):
+        """accents: use only the voices with one of them; all by default."""
         path = pathlib.Path(path)
         table = np.load(path.with_suffix(".npz"))
-        self.offset, self.length = table["offset"], table["length"]
-        self.text, self.voice, self.woman = table["text"], table["voice"], table["woman"]
+        keep = np.array([accents is None or voice.split("+")[0] in accents for voice in table["voice"]])
+        self.offset, self.length, self.text, self.voice, self.woman = (
+            table[name][keep] for name in ("offset", "length", "text", "voice", "woman"))
         self.samples = np.memmap(path.with_suffix(".pcm"), dtype=np.int16, mode="r")
 
     def __len__(self):

@@ -32,29 +32,31 @@ import samples  # noqa: E402
 class Stream(torch.utils.data.IterableDataset):
     """The packed batches, made in a process of its own."""
 
-    def __init__(self, banks, seed, positions, easy):
-        self.arguments = (banks, seed, positions, easy)
+    def __init__(self, banks, seed, positions, easy, ease):
+        self.arguments = (banks, seed, positions, easy, ease)
 
     def __iter__(self):
-        banks, seed, positions, easy = self.arguments
+        banks, seed, positions, easy, ease = self.arguments
         torch.set_num_threads(1)
-        return samples.batches(samples.Skills(banks), seed, positions, easy)
+        return samples.batches(samples.Skills(banks), seed, positions, easy, ease)
 
 
 def parameter_groups(model):
     """Adam moves every weight by about the learning rate: inputs of many features get a smaller one."""
-    groups = {"matrix": [], "vector": [], "patch": [], "audio": []}
+    groups = {"matrix": [], "vector": [], "token": [], "patch": [], "audio": []}
     for name, parameter in model.named_parameters():
         if "patch_dense.weight" in name:
             groups["patch"].append(parameter)
         elif "embed_audio" in name:
             groups["audio"].append(parameter)
-        elif parameter.ndim < 2 or "embed" in name:
+        elif "embed_tokens" in name:
+            groups["token"].append(parameter)
+        elif parameter.ndim < 2 or "pos_embedding" in name:
             groups["vector"].append(parameter)
         else:
             groups["matrix"].append(parameter)
-    factor = {"matrix": 1.0, "vector": 1.0, "patch": 0.3, "audio": 0.4}
-    decay = {"matrix": 0.05, "vector": 0.0, "patch": 0.05, "audio": 0.0}
+    factor = {"matrix": 1.0, "vector": 1.0, "token": 0.6, "patch": 0.4, "audio": 0.5}
+    decay = {"matrix": 0.05, "vector": 0.0, "token": 0.0, "patch": 0.05, "audio": 0.0}
     return [{"params": p, "factor": factor[n], "weight_decay": decay[n]} for n, p in groups.items()]
 
 
@@ -67,11 +69,11 @@ def learning_rate(options, step, begin):
 
 def prepare(model, options, seed):
     """The optimiser and the stream of batches; compiles the layers."""
-    optimiser = torch.optim.AdamW(parameter_groups(model), lr=options.peak, betas=(0.9, 0.98), fused=True)
+    optimiser = torch.optim.AdamW(parameter_groups(model), lr=options.peak, betas=(0.9, 0.99), fused=True)
     model.config._attn_implementation = model.model.language_model.config._attn_implementation = "packed"
     for layer in model.model.language_model.layers:
         layer.compile()
-    stream = torch.utils.data.DataLoader(Stream(options.banks, seed, options.positions, options.easy), batch_size=None, num_workers=1,
+    stream = torch.utils.data.DataLoader(Stream(options.banks, seed, options.positions, options.easy, options.ease), batch_size=None, num_workers=1,
                                          prefetch_factor=6)
     return optimiser, stream
 
@@ -126,6 +128,7 @@ def main():
     parser.add_argument("--peak", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--warmup", type=int, default=150, help="steps")
     parser.add_argument("--easy", type=int, default=0, help="steps over which the samples go from easy to ordinary")
+    parser.add_argument("--ease", type=float, default=1.0, help="how easy the first of them are, 0 to 1")
     parser.add_argument("--threads", type=int, default=2, help="one is the better choice where other work shares the cores")
     parser.add_argument("--save-every", type=float, default=6.0, help="minutes")
     parser.add_argument("--helper", action="store_true")
@@ -153,10 +156,10 @@ def main():
         torch.multiprocessing.get_context("spawn").Process(
             target=help_training, args=(shared, options, options.seed * 1000 + done + 500_000, begin)).start()
     optimiser, stream = prepare(model, options, options.seed * 1000 + done)
-    if moments:
+    if moments and [len(g["params"]) for g in moments["param_groups"]] == [len(g["params"]) for g in optimiser.param_groups]:
         optimiser.load_state_dict(moments)
         for group, fresh in zip(optimiser.param_groups, parameter_groups(model)):
-            group.update({k: v for k, v in fresh.items() if k != "params"})
+            group.update({k: v for k, v in fresh.items() if k != "params"} | {"betas": (0.9, 0.99)})
 
     names = list(samples.SKILLS)
     log = open(options.work / "log.csv", "a")

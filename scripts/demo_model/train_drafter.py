@@ -205,6 +205,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="go on from the drafter that is there")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--measure", type=int, default=60, help="held-out answers to measure the acceptance on")
     options = parser.parse_args()
@@ -219,6 +220,9 @@ def main():
     drafter = make_drafter(tokenizer.get_vocab_size(), target, options.seed)
     out = options.model / "drafter"
     out.mkdir(exist_ok=True)
+    if options.resume:
+        drafter.load_state_dict({n: t.float() for n, t in load_file(out / "model.safetensors").items()}, strict=False)
+        drafter.tie_weights()
     (out / "config.json").write_text(json.dumps(config_document(tokenizer.get_vocab_size()), indent=2) + "\n")
 
     optimiser = torch.optim.AdamW(drafter.parameters(), lr=options.peak, betas=(0.9, 0.98), weight_decay=0.01)
