@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -32,10 +33,11 @@ Sampler::Sampler(int32_t vocab, std::vector<int32_t> suppressed) : suppressed_(s
 }
 
 int32_t Sampler::argmax(std::span<const float> logits) const {
+  // The flag is looked at only for a logit that would win: a vocabulary has 262,144 of them, and few win.
   int32_t best = -1;
   float most = -std::numeric_limits<float>::infinity();
   for (size_t id = 0; id < logits.size(); ++id) {
-    if (!suppressed_[id] && (logits[id] > most || (best < 0 && logits[id] == most))) {
+    if ((logits[id] > most || (best < 0 && logits[id] == most)) && !suppressed_[id]) {
       most = logits[id];
       best = static_cast<int32_t>(id);
     }
@@ -43,12 +45,18 @@ int32_t Sampler::argmax(std::span<const float> logits) const {
   return std::max(best, 0);
 }
 
-void Sampler::keep_top_k(int32_t k) {
-  if (k <= 0 || static_cast<size_t>(k) >= candidates_.size()) return;
-  const auto higher = [](const Candidate& a, const Candidate& b) { return a.score > b.score; };
-  std::nth_element(candidates_.begin(), candidates_.begin() + (k - 1), candidates_.end(), higher);
-  const double threshold = candidates_[static_cast<size_t>(k - 1)].score;
-  std::erase_if(candidates_, [&](const Candidate& c) { return c.score < threshold; });
+float Sampler::kth_largest(std::span<const float> logits, int32_t k) {
+  const float none = -std::numeric_limits<float>::infinity();
+  if (k <= 0 || static_cast<size_t>(k) >= logits.size()) return none;
+  // A min-heap of the k largest so far: its top moves only some k ln(n / k) times.
+  best_.assign(static_cast<size_t>(k), none);
+  for (size_t id = 0; id < logits.size(); ++id) {
+    if (!(logits[id] > best_.front()) || suppressed_[id]) continue;
+    std::pop_heap(best_.begin(), best_.end(), std::greater<>());
+    best_.back() = logits[id];
+    std::push_heap(best_.begin(), best_.end(), std::greater<>());
+  }
+  return best_.front();
 }
 
 void Sampler::keep_top_p(double p, double min_p) {
@@ -76,13 +84,13 @@ int32_t Sampler::draw(std::span<const float> logits, const SamplingParams& param
   if (params.temperature <= 0) return argmax(logits);
   candidates_.clear();
   const double inverse = 1.0 / static_cast<double>(params.temperature);
+  const float threshold = kth_largest(logits, params.top_k);
   for (size_t id = 0; id < logits.size(); ++id) {
-    if (!suppressed_[id] && logits[id] > -std::numeric_limits<float>::infinity()) {
+    if (logits[id] >= threshold && logits[id] > -std::numeric_limits<float>::infinity() && !suppressed_[id]) {
       candidates_.push_back({static_cast<double>(logits[id]) * inverse, static_cast<int32_t>(id)});
     }
   }
   if (candidates_.empty()) return argmax(logits);
-  keep_top_k(params.top_k);
   keep_top_p(static_cast<double>(params.top_p), static_cast<double>(params.min_p));
   int32_t best = -1;
   double most = -std::numeric_limits<double>::infinity();

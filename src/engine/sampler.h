@@ -27,11 +27,13 @@ class Sampler {
   };
 
   int32_t argmax(std::span<const float> logits) const;
-  void keep_top_k(int32_t k);
+  // The k-th largest logit that is not suppressed; -infinity when all stay.
+  float kth_largest(std::span<const float> logits, int32_t k);
   void keep_top_p(double p, double min_p);
 
   std::vector<bool> suppressed_;
   std::vector<Candidate> candidates_;
+  std::vector<float> best_;
 };
 
 // log softmax(logits)[token] and the `top` best tokens.

@@ -125,9 +125,13 @@ TEST(Tree, EveryFileIsBuiltOrIncluded) {
 
 TEST(Tree, HeadersAreGuarded) {
   for (const auto& entry : fs::recursive_directory_iterator(kSource)) {
-    const std::string name = entry.path().filename();
-    if (entry.path().extension() != ".h" || name.find("-inl.h") != std::string::npos) continue;
-    EXPECT_NE(text_of(entry.path()).find("#pragma once"), std::string::npos) << entry.path();
+    if (entry.path().extension() != ".h") continue;
+    const std::string text = text_of(entry.path());
+    // Code shared by CPU levels is included once for each, inside its namespace, and says so at its head.
+    if (entry.path().filename().string().find("-inl.h") != std::string::npos ||
+        text.substr(0, 400).find("ncluded inside a namespace") != std::string::npos)
+      continue;
+    EXPECT_NE(text.find("#pragma once"), std::string::npos) << entry.path();
   }
 }
 

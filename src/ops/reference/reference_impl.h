@@ -6,6 +6,7 @@
 
 #include "ops/host_memory.h"
 #include "ops/reference/reference_ops.h"
+#include "quant/formats.h"
 
 namespace lapidary {
 
