@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes everything under tests/golden from nothing: tiny models, media files, tokenizer and model golden values.
 
-    python scripts/golden/make_golden.py [--out DIR] [--only models|media|texts|cases ...]
+    python scripts/golden/make_golden.py [--out DIR] [--only models|media|texts|cases|drafts ...]
 
 Needs transformers 5.23.0 with torch, torchvision (its Python part is enough), tokenizers, safetensors, Pillow, av,
 soundfile, soxr, and the ffmpeg program for the clip. Takes some minutes on two cores.
@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 
 import cases
+import drafters
 import media
 import texts
 import tiny_models
 
-PARTS = ("models", "media", "texts", "cases")
+PARTS = ("models", "media", "texts", "cases", "drafts")
 
 
 def main() -> None:
@@ -33,12 +34,15 @@ def main() -> None:
     if "models" in arguments.only:
         for spec in tiny_models.SPECS:
             tiny_models.write(spec, out / "models" / spec.name)
+        drafters.write_models(out / "models")
     if "media" in arguments.only:
         media.write(out / "media")
     if "texts" in arguments.only:
         texts.write(out / "models" / tiny_models.SPECS[0].name, out / "tokenizer")
     if "cases" in arguments.only:
         cases.write(out / "models", out / "media", out / "cases")
+    if "drafts" in arguments.only:
+        drafters.write_drafts(out / "models", out / "media", out / "cases", out / "drafts")
     for path in sorted(out.rglob("*.safetensors")):
         path.chmod(0o644)  # the library writes them for the owner only
 

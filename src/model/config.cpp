@@ -260,4 +260,21 @@ Result<ModelConfig> read_model_config(const Json& json, std::string_view source)
   return config;
 }
 
+Result<std::vector<LayerSpec>> read_attention_specs(const JsonObject& text, int32_t layers) {
+  ASSIGN_OR_RETURN(const std::vector<AttentionKind> kinds, read_layer_types(text, layers));
+  ASSIGN_OR_RETURN(const RopeSpec sliding_rope, read_rope(text, "sliding_attention"));
+  ASSIGN_OR_RETURN(const RopeSpec global_rope, read_rope(text, "full_attention"));
+  ASSIGN_OR_RETURN(const bool keys_are_values, text.boolean_or("attention_k_eq_v", false));
+  std::vector<LayerSpec> specs;
+  for (int32_t l = 0; l < layers; ++l) {
+    const AttentionKind kind = kinds[static_cast<size_t>(l)];
+    ASSIGN_OR_RETURN(LayerSpec layer, read_heads(text, l, kind, keys_are_values));
+    layer.rope = kind == AttentionKind::kGlobal ? global_rope : sliding_rope;
+    if (layer.head_dim % 2 != 0)
+      return contradiction(text, fmt::format("layer {}: head_dim {} is odd", l, layer.head_dim));
+    specs.push_back(layer);
+  }
+  return specs;
+}
+
 }  // namespace lapidary

@@ -20,7 +20,10 @@ AttentionPlan plan_attention(const Batch& batch, AttentionKind kind, const Atten
     for (int32_t r = slice.first_row; r < slice.first_row + slice.rows; ++r) {
       const int32_t position = batch.positions[static_cast<size_t>(r)];
       AttentionRow row{t, position, 0, position + 1};
-      if (sliding) {
+      if (slice.borrows) {
+        row.begin = sliding ? std::max(0, slice.kv_length - rules.sliding_window) : 0;
+        row.end = slice.kv_length;
+      } else if (sliding) {
         row.begin = std::max(0, position - rules.sliding_window + 1);
         if (rules.image_tokens_see_each_other) row.end = std::max(row.end, batch.block_ends[static_cast<size_t>(r)]);
       }

@@ -26,6 +26,9 @@ struct Slice {
   std::array<const PageTable*, kAttentionKinds> tables{};  // indexed by AttentionKind
   int32_t first_row = 0, rows = 0;
   int32_t kv_length = 0;  // positions held after this step, these rows included
+  // The rows write no K and V, and each sees the kv_length positions held (sliding: the last window of them), whatever
+  // its own position: a drafter's.
+  bool borrows = false;
 };
 
 // Embedding rows that do not come from the table: soft tokens of a picture, frame or clip.

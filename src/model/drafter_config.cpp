@@ -1,0 +1,124 @@
+#include "model/drafter_config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+namespace lapidary {
+namespace {
+
+constexpr int64_t kDimMax = 1 << 20;
+constexpr int64_t kVocabMax = 1 << 24;
+constexpr int64_t kLayersMax = 64;  // the released drafters have 4
+
+Error unsupported(const JsonObject& from, std::string what) {
+  return {ErrorCode::kUnsupported, fmt::format("{}: {}", from.source(), what)};
+}
+
+Result<int32_t> dimension(const JsonObject& from, std::string_view key, int64_t max = kDimMax) {
+  ASSIGN_OR_RETURN(const int64_t value, from.integer(key, 1, max));
+  return static_cast<int32_t>(value);
+}
+
+const char* kind_name(AttentionKind kind) { return kind == AttentionKind::kGlobal ? "full" : "sliding"; }
+
+// The last layer of a kind that owns K and V; -1 when there is none.
+int32_t last_owner(const ModelConfig& target, AttentionKind kind) {
+  for (int32_t l = static_cast<int32_t>(target.layers.size()) - 1; l >= 0; --l) {
+    const LayerSpec& layer = target.layers[static_cast<size_t>(l)];
+    if (layer.attention == kind && layer.kv_source == l) return l;
+  }
+  return -1;
+}
+
+// Points every layer at its source and lists what keeps the drafter from reading it.
+std::vector<std::string> attach(DrafterConfig& config, const ModelConfig& target) {
+  std::vector<std::string> differences;
+  const auto compare = [&](std::string_view what, int32_t found, int32_t expected) {
+    if (found != expected) differences.push_back(fmt::format("{} is {}, expected {}", what, found, expected));
+  };
+  compare("vocab_size", config.vocab, target.vocab);
+  compare("backbone_hidden_size", config.backbone_dim, target.dim);
+  for (size_t l = 0; l < config.layers.size(); ++l) {
+    LayerSpec& layer = config.layers[l];
+    const std::string name = fmt::format("layer {} ({} attention)", l, kind_name(layer.attention));
+    layer.kv_source = last_owner(target, layer.attention);
+    if (layer.kv_source < 0) {
+      differences.push_back(fmt::format("{} has no layer of its kind to read in the model", name));
+      continue;
+    }
+    const LayerSpec& source = target.layers[static_cast<size_t>(layer.kv_source)];
+    compare(name + ": head size", layer.head_dim, source.head_dim);
+    compare(name + ": key/value heads", layer.kv_heads, source.kv_heads);
+    if (config.heads % source.kv_heads != 0) {
+      differences.push_back(fmt::format("{}: {} query heads, expected a multiple of the model's {} key/value heads",
+                                        name, config.heads, source.kv_heads));
+    }
+  }
+  return differences;
+}
+
+}  // namespace
+
+int32_t DrafterConfig::head_dim_max() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.head_dim);
+  return most;
+}
+
+int32_t DrafterConfig::ffn_hidden_max() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.ffn_hidden);
+  return most;
+}
+
+Result<DrafterConfig> read_drafter_config(const Json& json, std::string_view source, const ModelConfig& target) {
+  ASSIGN_OR_RETURN(const JsonObject root, JsonObject::of(json, std::string(source)));
+  ASSIGN_OR_RETURN(const std::string type, root.string("model_type"));
+  constexpr std::array kTypes = {"gemma4_unified_assistant", "gemma4_assistant"};
+  if (std::find(kTypes.begin(), kTypes.end(), type) == kTypes.end()) {
+    return unsupported(
+        root, fmt::format("\"model_type\": expected {} for a drafter, found {}", fmt::join(kTypes, " or "), type));
+  }
+  DrafterConfig config;
+  ASSIGN_OR_RETURN(config.backbone_dim, dimension(root, "backbone_hidden_size"));
+  ASSIGN_OR_RETURN(const JsonObject text, root.object("text_config"));
+  ASSIGN_OR_RETURN(config.dim, dimension(text, "hidden_size"));
+  ASSIGN_OR_RETURN(config.heads, dimension(text, "num_attention_heads"));
+  ASSIGN_OR_RETURN(config.vocab, dimension(text, "vocab_size", kVocabMax));
+  ASSIGN_OR_RETURN(const int32_t layers, dimension(text, "num_hidden_layers", kLayersMax));
+  ASSIGN_OR_RETURN(const int32_t ffn_hidden, dimension(text, "intermediate_size"));
+  ASSIGN_OR_RETURN(const double eps, text.number_or("rms_norm_eps", 1e-6));
+  if (!(eps > 0 && eps < 1))
+    return Error{ErrorCode::kCorruptFile,
+                 fmt::format("{}: \"rms_norm_eps\": expected a small positive number, found {}", text.source(), eps)};
+  config.rms_eps = static_cast<float>(eps);
+  ASSIGN_OR_RETURN(const std::string activation, text.string_or("hidden_activation", "gelu_pytorch_tanh"));
+  if (activation != "gelu_pytorch_tanh")
+    return unsupported(text, fmt::format("\"hidden_activation\": expected gelu_pytorch_tanh, found {}", activation));
+  ASSIGN_OR_RETURN(const bool bias, text.boolean_or("attention_bias", false));
+  if (bias) return unsupported(text, "\"attention_bias\": expected false, found true");
+  ASSIGN_OR_RETURN(const bool tied, text.boolean_or("tie_word_embeddings", true));
+  if (!tied) return unsupported(text, "\"tie_word_embeddings\": expected true, found false");
+  // 0 or absent means the same as all of them.
+  ASSIGN_OR_RETURN(const int64_t shared, text.integer_or("num_kv_shared_layers", 0, kLayersMax, 0));
+  if (shared != 0 && shared != layers)
+    return unsupported(text,
+                       fmt::format("\"num_kv_shared_layers\": expected all {} of a drafter, found {}", layers, shared));
+  ASSIGN_OR_RETURN(const int64_t per_layer, text.integer_or("hidden_size_per_layer_input", 0, kDimMax, 0));
+  ASSIGN_OR_RETURN(const bool experts, text.boolean_or("enable_moe_block", false));
+  if (per_layer != 0 || experts) return unsupported(text, "a drafter has neither per-layer inputs nor experts");
+  ASSIGN_OR_RETURN(config.layers, read_attention_specs(text, layers));
+  for (LayerSpec& layer : config.layers) layer.ffn_hidden = ffn_hidden;
+
+  const std::vector<std::string> differences = attach(config, target);
+  if (!differences.empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("{}: the drafter does not belong to the model: {}", source, fmt::join(differences, "; "))};
+  }
+  return config;
+}
+
+}  // namespace lapidary
