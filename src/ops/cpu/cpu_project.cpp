@@ -23,9 +23,18 @@ constexpr int32_t kPieceValues = kPieceBytes / 4;
 constexpr int32_t kDecodedStride = kPieceValues + 16;
 // Up to this many panels the weights are used as they are read instead of being decoded once for all panels.
 constexpr int32_t kFewPanels = 2;
+constexpr int64_t kAheadBytes = 16 << 10;
 constexpr int64_t kStreamBytes = 96 << 10;  // weights a thread takes at a time, at least
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// What to fetch while the tile at `output` is computed: the next tile, but not nearer than kAheadBytes; null where that
+// would leave the matrix. One core read 88 % of its bandwidth at 16 KiB and beyond, 68 % at 2 KiB, 63 % without.
+const std::byte* ahead_of(const QuantizedMatrix& w, int32_t output) {
+  const int64_t row = row_bytes(w.format, w.in), tile = kTileOutputs * row;
+  const int64_t at = output * row + std::max(tile, kAheadBytes);
+  return at + tile <= static_cast<int64_t>(w.blocks.size()) ? w.blocks.data() + at : nullptr;
+}
 
 bool is_activation(TensorView x) { return x.dtype == DType::kF32 && x.space == Space::kHost && x.stride >= x.cols; }
 
@@ -192,8 +201,7 @@ void CpuOps::project_block(const Product& product, int32_t first_row, int32_t fi
               decoded ? reinterpret_cast<const std::byte*>(scratch.decoded.data() + used * kDecodedStride)
                       : w.row(first_output + used) + values_bytes;
         }
-        if (few && p == 0 && !decoded)
-          args.prefetch = w.row(first_output + output) + kTileOutputs * row_bytes(w.format, w.in);
+        if (few && p == 0 && !decoded) args.prefetch = ahead_of(w, first_output + output);
         args.sums = scratch.sums.data() +
                     (static_cast<int64_t>(p) * groups + g) * staging.columns * kTileOutputs * kernels_.lanes;
         args.y = product.y.row<float>(row) + first_output + output;

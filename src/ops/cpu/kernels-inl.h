@@ -33,5 +33,6 @@ constexpr CpuKernels common_kernels(const char* name) {
   kernels.scale = scale;
   kernels.divide = divide;
   kernels.softcap = softcap;
+  kernels.read_all = read_all;
   return kernels;
 }

@@ -90,6 +90,9 @@ struct CpuKernels {
   void (*scale)(float factor, const float* x, float* out, int32_t count) = nullptr;
   void (*divide)(float divisor, const float* x, float* out, int32_t count) = nullptr;
   void (*softcap)(float cap, float* x, int32_t count) = nullptr;
+
+  // Loads every byte of a multiple of 256 and returns something that depends on them all: for measuring bandwidth.
+  float (*read_all)(const std::byte* from, int64_t bytes) = nullptr;
 };
 
 // The tables. Calling into one is only allowed where the processor has the instructions: see levels.h.

@@ -12,7 +12,7 @@ namespace lapidary {
 // Slowest first; never empty. What the processor has and the operating system saves on a task switch.
 const std::vector<const CpuKernels*>& available_levels();
 
-// The level called `name`: baseline, avx2, avx512 or avx512bf16; the best available one if `name` is empty.
+// The level called `name`: baseline, avx2, avx512 or avx512bf16; the fastest one here if `name` is empty.
 // Errors: kInvalidArgument for an unknown name, kUnsupported for one this processor cannot run.
 Result<const CpuKernels*> level_named(std::string_view name);
 

@@ -115,3 +115,13 @@ void softcap(float cap, float* x, int32_t count) {
         store_up_to(x + i, splat(cap) * tanh(load_up_to(x + i, n) / splat(cap)), n);
       });
 }
+
+float read_all(const std::byte* from, int64_t bytes) {
+  const float* data = reinterpret_cast<const float*>(from);
+  F32 largest[4] = {zeros(), zeros(), zeros(), zeros()};
+  for (int64_t i = 0; i < bytes / 4; i += 4 * kLanes) {
+    LAPIDARY_UNROLL
+    for (int j = 0; j < 4; ++j) largest[j] = max(load(data + i + j * kLanes), largest[j]);
+  }
+  return largest_lane(max(max(largest[0], largest[1]), max(largest[2], largest[3])));
+}
