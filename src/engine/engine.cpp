@@ -21,6 +21,10 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
     return Error{ErrorCode::kInvalidArgument,
                  fmt::format("--batch-tokens: expected at least 1, found {}", options.batch_tokens_max)};
   }
+  if (options.draft_tokens && (*options.draft_tokens < 1 || *options.draft_tokens > kLimits.draft_tokens_max)) {
+    return Error{ErrorCode::kInvalidArgument, fmt::format("--draft-tokens: expected 1 to {}, found {}",
+                                                          kLimits.draft_tokens_max, *options.draft_tokens)};
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, make_ops(options.device, options.ops));
   // A picture enters in one piece, so a step must hold the largest.
   ModelLimits limits;
@@ -35,7 +39,13 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
   std::unique_ptr<Engine> engine(new Engine(std::move(model), std::move(tokenizer), options));
   Model& m = *engine->model_;
   engine->step_rows_max_ = limits.rows_max;
-  const int64_t free_bytes = available_memory_bytes() - m.dir().weights.bytes();
+  int64_t weight_bytes = m.dir().weights.bytes();
+  if (!options.draft_path.empty()) {
+    ASSIGN_OR_RETURN(std::unique_ptr<DrafterSource> drafter, DrafterSource::open(options.draft_path, m));
+    weight_bytes += drafter->weight_bytes();
+    engine->draft_source_ = std::move(drafter);
+  }
+  const int64_t free_bytes = available_memory_bytes() - weight_bytes;
   const int64_t kv_bytes_max =
       std::max<int64_t>(static_cast<int64_t>(static_cast<double>(free_bytes) * kMemoryShare), 64 << 20);
   ASSIGN_OR_RETURN(engine->memory_,
@@ -160,6 +170,7 @@ bool Engine::begin_next() {
   if (waiting_.empty()) return false;
   active_ = std::move(waiting_.front());
   waiting_.pop_front();
+  active_->draft_tokens = options_.draft_tokens.value_or(kFirstDraftTokens);
   return true;
 }
 
@@ -169,7 +180,7 @@ bool Engine::step() {
   if (active_->in_prompt()) {
     prefill_piece();
   } else {
-    decode_token();
+    decode_round();
   }
   return true;
 }
@@ -202,9 +213,15 @@ void Engine::run_rows(int32_t begin, int32_t end, bool all_logits, bool last_log
   if (end <= s.prompt_tokens()) add_soft_rows(batch, begin, end);
   model_->decoder().forward(batch);
   logits_first_ = -1;
-  s.computed = end;
+}
+
+// Rows up to `certain` will not be taken back; the next query sees a window that ends with itself, a drafter the one
+// just before it.
+void Engine::settle(int32_t certain) {
+  Sequence& s = *active_;
+  s.computed = certain;
   const size_t sliding = static_cast<size_t>(AttentionKind::kSliding);
-  release_before(s.tables[sliding], pools_[sliding], end - model_->config().sliding_window + 1);
+  release_before(s.tables[sliding], pools_[sliding], certain - model_->config().sliding_window);
 }
 
 std::span<const float> Engine::logits_of(int32_t row) {
@@ -238,6 +255,7 @@ void Engine::prefill_piece() {
   const bool last = end == s.prompt_tokens();
   const double media_before = s.timing.media_ms;
   run_rows(begin, end, s.request.prompt_logprobs, last);
+  settle(end);
   Event event;
   if (s.request.prompt_logprobs) report_prompt_logprobs(begin, end, event);
   if (!last) {
@@ -254,23 +272,53 @@ void Engine::prefill_piece() {
     return;
   }
   s.timing.prefill_ms += watch.milliseconds() - (s.timing.media_ms - media_before);
-  accept_token(event, 0);
+  const int32_t row = model_->decoder().hidden().rows - 1;
+  if (accept_token(row, draw_token(row), event)) prepare_round(row);
 }
 
-void Engine::decode_token() {
-  const Stopwatch watch;
-  run_rows(active_->length() - 1, active_->length(), false, true);
-  Event event;
-  accept_token(event, watch.milliseconds());
-}
-
-// Draws the next token from the last row's logits and decides whether the answer ends with it.
-void Engine::accept_token(Event& event, double decode_ms) {
+// The newest token and the drafts after it in one step. The model draws its own next token from each row as long as
+// the drafts were what it drew; the first other draw ends the round, and what was computed after it does not count.
+void Engine::decode_round() {
   Sequence& s = *active_;
   const Stopwatch watch;
-  const std::span<const float> logits = logits_of(model_->decoder().hidden().rows - 1);
-  const int32_t token = sampler_.draw(logits, s.request.sampling, s.length());
-  if (s.request.logprobs) event.logprobs.push_back(token_logprob(logits, token, *s.request.logprobs));
+  const int32_t begin = s.length() - 1, drafted = static_cast<int32_t>(s.drafts.size());
+  run_rows(begin, s.length() + drafted, drafted > 0, true);
+  const std::vector<int32_t> drafts = std::move(s.drafts);
+  s.drafts.clear();
+  if (draft_source_) {
+    ++s.speculation.rounds;
+    s.speculation.proposed += drafted;
+    s.speculation.drafts.push_back(drafts);
+  }
+  s.timing.decode_ms += watch.milliseconds();
+  for (int32_t row = 0;; ++row) {
+    const int32_t token = draw_token(row);
+    const bool as_drafted = row < drafted && token == drafts[static_cast<size_t>(row)];
+    if (as_drafted) ++s.speculation.accepted;
+    Event event;
+    if (!accept_token(row, token, event)) return;
+    if (as_drafted) continue;
+    settle(begin + row + 1);
+    if (!options_.draft_tokens && drafted > 0) s.draft_tokens = next_draft_tokens(s.draft_tokens, drafted, row);
+    prepare_round(row);
+    return;
+  }
+}
+
+// The model's own choice after hidden row `row`.
+int32_t Engine::draw_token(int32_t row) {
+  Sequence& s = *active_;
+  const Stopwatch watch;
+  const int32_t token = sampler_.draw(logits_of(row), s.request.sampling, s.length());
+  s.timing.decode_ms += watch.milliseconds();
+  return token;
+}
+
+// Adds a token drawn from hidden row `row` and reports it; false: the answer ends with it, and the sequence is gone.
+bool Engine::accept_token(int32_t row, int32_t token, Event& event) {
+  Sequence& s = *active_;
+  const Stopwatch watch;
+  if (s.request.logprobs) event.logprobs.push_back(token_logprob(logits_of(row), token, *s.request.logprobs));
   s.tokens.push_back(token);
   ++s.usage.completion_tokens;
   event.tokens.push_back(token);
@@ -278,16 +326,32 @@ void Engine::accept_token(Event& event, double decode_ms) {
   const std::vector<int32_t>& stop_ids = model_->generation_defaults().stop_ids;
   const bool at_end = !s.request.ignore_eos && std::find(stop_ids.begin(), stop_ids.end(), token) != stop_ids.end();
   if (!tokenizer_.is_special(token)) event.text += s.stops.push(s.text.push(token));
-  s.timing.decode_ms += decode_ms + watch.milliseconds();
+  s.timing.decode_ms += watch.milliseconds();
 
   if (at_end || s.stops.stopped()) {
     finish(FinishReason::kStop, event);
-  } else if (s.usage.completion_tokens >= s.request.tokens_max || s.length() > memory_.context) {
-    finish(FinishReason::kLength, event);
-  } else {
-    event.request = s.id;
-    s.sink(event);
+    return false;
   }
+  if (s.usage.completion_tokens >= s.request.tokens_max || s.length() > memory_.context) {
+    finish(FinishReason::kLength, event);
+    return false;
+  }
+  event.request = s.id;
+  s.sink(event);
+  return true;
+}
+
+// Drafts for the next round, from the hidden row that the newest token was drawn from: never more than could still
+// become part of the answer.
+void Engine::prepare_round(int32_t row) {
+  if (!draft_source_) return;
+  Sequence& s = *active_;
+  const Stopwatch watch;
+  const int32_t most =
+      std::min({s.draft_tokens, s.request.tokens_max - s.usage.completion_tokens - 1, memory_.context - s.length()});
+  if (most > 0) s.drafts = draft_source_->propose(s, row_range(model_->decoder().hidden(), row, 1), most);
+  CHECK(static_cast<int32_t>(s.drafts.size()) <= std::max(most, 0));
+  s.timing.decode_ms += watch.milliseconds();
 }
 
 void Engine::finish(FinishReason reason, Event& event) {
@@ -298,6 +362,7 @@ void Engine::finish(FinishReason reason, Event& event) {
   event.finish = reason;
   event.usage = s->usage;
   event.timing = s->timing;
+  if (draft_source_) event.speculation = std::move(s->speculation);
   for (size_t kind = 0; kind < kAttentionKinds; ++kind) release_all(s->tables[kind], pools_[kind]);
   s->sink(event);
 }

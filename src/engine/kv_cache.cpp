@@ -52,7 +52,8 @@ void release_all(PageTable& table, KvPool& pool) {
 int32_t global_pages(int32_t context) { return (context + kPagePositions - 1) / kPagePositions; }
 
 int32_t sliding_pages(int32_t window, int32_t step_rows_max, int32_t context) {
-  // window - 1 positions before the step's first row, then the step; both ends may cut a page.
+  // A window before the step's first row (its query needs one position less, a drafter all of them), then the step,
+  // drafts included; both ends may cut a page.
   const int64_t span = static_cast<int64_t>(window) + step_rows_max;
   return static_cast<int32_t>(std::min<int64_t>(global_pages(context), span / kPagePositions + 2));
 }

@@ -56,6 +56,13 @@ struct Timing {
   double media_ms = 0, prefill_ms = 0, decode_ms = 0;
 };
 
+// What drafts did for one answer.
+struct SpeculationReport {
+  int64_t rounds = 0;                        // steps of the model after the prompt
+  int64_t proposed = 0, accepted = 0;        // drafted tokens; those that became part of the answer
+  std::vector<std::vector<int32_t>> drafts;  // of each round; empty where no second token could follow
+};
+
 struct Event {
   uint64_t request = 0;
   std::string text;                    // whole characters, control tokens left out, nothing from a stop string on
@@ -66,6 +73,7 @@ struct Event {
   FinishReason finish = FinishReason::kNone;
   Usage usage;
   Timing timing;
+  std::optional<SpeculationReport> speculation;  // when a drafter is in use
 };
 
 }  // namespace lapidary

@@ -32,7 +32,7 @@ Sequence::Sequence(uint64_t request_id, GenerationRequest asked, std::function<v
 Batch sequence_batch(const Sequence& sequence, int32_t begin, int32_t end, bool all_logits, bool last_logits) {
   Batch batch;
   for (int32_t position = begin; position < end; ++position) {
-    batch.token_ids.push_back(sequence.tokens[static_cast<size_t>(position)]);
+    batch.token_ids.push_back(sequence.token_at(position));
     batch.positions.push_back(position);
     if (all_logits || (last_logits && position == end - 1)) batch.logit_rows.push_back(position - begin);
   }
