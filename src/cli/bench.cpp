@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
@@ -21,6 +22,7 @@ struct BenchOptions {
   std::vector<int32_t> prompts = {512};
   std::vector<int32_t> depths = {0};
   int32_t generate = 32, repeat = 3;
+  bool verify = false;
   std::string format = "table";
 };
 
@@ -29,6 +31,7 @@ struct Measurement {
   double tokens_per_second = 0;
   double bytes_per_token = 0;  // decode: weights and K/V read for one token
   double bandwidth = 0;        // bytes/s measured around the run; 0 where it does not limit
+  double cost = 0;             // verify: time of the step over that of a step of one token
   double fraction() const { return bandwidth > 0 ? tokens_per_second * bytes_per_token / bandwidth : 0; }
 };
 
@@ -57,24 +60,42 @@ std::vector<int32_t> random_prompt(int32_t tokens, int32_t vocab) {
   return ids;
 }
 
+// Drafts that are there to be verified: how long that takes does not depend on whether they are right.
+class FixedDrafts final : public DraftSource {
+ public:
+  explicit FixedDrafts(int32_t count) : count_(count) {}
+  std::vector<int32_t> propose(const Sequence& sequence, TensorView, int32_t most) override {
+    return std::vector<int32_t>(static_cast<size_t>(std::min(count_, most)), sequence.tokens.back());
+  }
+  std::string description() const override { return "fixed"; }
+
+ private:
+  int32_t count_;
+};
+
 struct Run {
   Usage usage;
   Timing timing;
+  int64_t rounds = 0;  // steps after the prompt, when drafts were verified
 };
 
-Result<Run> generate(Engine& engine, int32_t prompt_tokens, int32_t tokens) {
+// drafts: left to be verified when the answer is cut, so that every step had as many.
+Result<Run> generate(Engine& engine, int32_t prompt_tokens, int32_t tokens, int32_t drafts = 0) {
   GenerationRequest request;
   request.prompt = random_prompt(prompt_tokens, engine.model().config().vocab);
-  request.tokens_max = tokens;
+  request.tokens_max = tokens + drafts;
   request.ignore_eos = true;
   request.sampling.temperature = 0;
   Run run;
+  int32_t generated = 0;
   ASSIGN_OR_RETURN(const uint64_t id, engine.submit(std::move(request), [&](const Event& event) {
+    generated += static_cast<int32_t>(event.tokens.size());
     run.usage = event.usage;
     run.timing = event.timing;
+    if (event.speculation) run.rounds = event.speculation->rounds;
   }));
   while (engine.step()) {
-    if (interrupted()) engine.cancel(id);
+    if (interrupted() || generated >= tokens) engine.cancel(id);
   }
   return run;
 }
@@ -106,6 +127,23 @@ Result<Measurement> measure_decode(Engine& engine, const BenchOptions& options, 
   return Measurement{fmt::format("decode {} @ {}", options.generate, depth), median(speeds), bytes, median(limits)};
 }
 
+// Steps that verify `rows` tokens: the newest and rows - 1 drafts. Speed counts every row.
+Result<Measurement> measure_verification(Engine& engine, const BenchOptions& options, int32_t depth, int32_t rows,
+                                         double single_ms) {
+  std::vector<double> step_ms;
+  engine.set_draft_source(std::make_unique<FixedDrafts>(rows - 1));
+  for (int32_t r = 0; r < options.repeat && !interrupted(); ++r) {
+    ASSIGN_OR_RETURN(const Run run, generate(engine, std::max(depth, 1), options.generate + 1, rows));
+    if (run.rounds > 0) step_ms.push_back(run.timing.decode_ms / static_cast<double>(run.rounds));
+  }
+  engine.set_draft_source(nullptr);
+  if (step_ms.empty()) return Error{ErrorCode::kCancelled, "interrupted"};
+  const double ms = median(step_ms);
+  Measurement m{fmt::format("verify {} @ {}", rows, depth), rows / ms * 1e3};
+  m.cost = single_ms > 0 ? ms / single_ms : 1;
+  return m;
+}
+
 void print(const BenchOptions& options, const Engine& engine, const std::vector<Measurement>& all) {
   const Style& style = stdout_style();
   if (options.format == "json") {
@@ -120,6 +158,7 @@ void print(const BenchOptions& options, const Engine& engine, const std::vector<
                                  {"bytes_per_token", m.bytes_per_token},
                                  {"read_bandwidth", m.bandwidth},
                                  {"fraction", m.fraction()}});
+      if (m.cost > 0) json["results"].back()["cost"] = m.cost;
     }
     write_out(dump_json(json) + "\n");
   } else if (options.format == "csv") {
@@ -138,6 +177,7 @@ void print(const BenchOptions& options, const Engine& engine, const std::vector<
         out += fmt::format("   {:.1f} GB/s of {:.1f} read ({:.0f} %)", m.tokens_per_second * m.bytes_per_token / 1e9,
                            m.bandwidth / 1e9, 100 * m.fraction());
       }
+      if (m.cost > 0) out += fmt::format("   {:.2f} times a step of one token", m.cost);
       out += "\n";
     }
     write_out(out);
@@ -159,6 +199,14 @@ Result<void> bench(const BenchOptions& options) {
     progress.update(static_cast<int64_t>(all.size()), total);
     ASSIGN_OR_RETURN(Measurement m, measure_decode(*engine, options, threads, depth));
     all.push_back(std::move(m));
+  }
+  for (const int32_t depth : options.verify ? options.depths : std::vector<int32_t>()) {
+    double single_ms = 0;
+    for (const int32_t rows : {1, 2, 4, 8}) {
+      ASSIGN_OR_RETURN(Measurement m, measure_verification(*engine, options, depth, rows, single_ms));
+      if (rows == 1) single_ms = 1e3 / m.tokens_per_second;
+      all.push_back(std::move(m));
+    }
   }
   progress.clear();
   print(options, *engine, all);
@@ -186,12 +234,15 @@ void add_bench(CLI::App& program, Action& action) {
   command->add_option("--repeat", options->repeat, "runs; the median is reported")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  command->add_flag("--verify", options->verify, "also steps that verify 2, 4 and 8 tokens at once: what drafts cost");
   command->add_option("--format", options->format, "table, json or csv")
       ->check(CLI::IsMember({"table", "json", "csv"}))
       ->capture_default_str();
   options->model.add_to(*command);
   command->callback([=, &action] {
     action = [=] {
+      options->model.draft = "none";  // decoding is measured token by token; --verify says what drafts would cost
+      options->model.draft_tokens = kLimits.draft_tokens_max;
       const auto done = bench(*options);
       return done ? kExitDone : fail(done.error());
     };

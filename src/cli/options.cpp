@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <random>
 
+#include "base/limits.h"
 #include "base/log.h"
 
 namespace lapidary::cli {
@@ -44,7 +45,12 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--mmproj", mmproj, "GGUF with the vision and audio part, next to a GGUF model")
       ->type_name("PATH")
       ->group(group);
-  app.add_option("--draft", draft, "MTP drafter, or none")->type_name("PATH|none")->group(group);
+  app.add_option("--draft", draft, "MTP drafter's directory, or none (drafter/ inside the model's, when it is there)")
+      ->type_name("PATH|none")
+      ->group(group);
+  app.add_option("--draft-tokens", draft_tokens, "draft this many tokens a round (as many as the last rounds suggest)")
+      ->check(CLI::Range(1, kLimits.draft_tokens_max))
+      ->group("");  // for measuring: the answer does not depend on it
   app.add_option("--device", device, "back-end: auto, cpu, cuda, or reference (slow, double precision, for checking)")
       ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))
       ->capture_default_str()
@@ -78,10 +84,16 @@ Result<std::string> ModelOptions::model_path() const {
 
 Result<EngineOptions> ModelOptions::engine_options() const {
   if (!mmproj.empty()) return Error{ErrorCode::kUnsupported, "--mmproj: GGUF files are not supported by this build"};
-  if (!draft.empty() && draft != "none")
-    return Error{ErrorCode::kUnsupported, fmt::format("--draft {}: speculation is not supported by this build", draft)};
   EngineOptions options;
   ASSIGN_OR_RETURN(options.model_path, model_path());
+  if (draft.empty()) {
+    std::error_code failed;
+    const std::filesystem::path beside = std::filesystem::path(options.model_path) / "drafter";
+    if (std::filesystem::exists(beside / "config.json", failed)) options.draft_path = beside.string();
+  } else if (draft != "none") {
+    options.draft_path = draft;
+  }
+  options.draft_tokens = draft_tokens;
   options.device = device;
   options.ops.threads = threads;
   options.ops.precision = precision == "full" ? Precision::kFull : Precision::kFast;

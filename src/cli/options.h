@@ -19,7 +19,8 @@ Result<std::string> shipped_model_path();
 struct ModelOptions {
   std::string model;  // empty: the shipped one
   std::string mmproj;
-  std::string draft;
+  std::string draft;  // empty: drafter/ of the model's directory, when it is there
+  std::optional<int32_t> draft_tokens;
   std::string device = "auto";
   std::string kv = "bf16";
   std::string precision = "fast";
@@ -35,6 +36,10 @@ struct ModelOptions {
   Result<EngineOptions> engine_options() const;
   // Sets the log level and opens the model.
   Result<std::unique_ptr<Engine>> open_engine() const;
+  // For commands that generate nothing: a drafter is only read when it was asked for.
+  void without_default_drafter() {
+    if (draft.empty()) draft = "none";
+  }
 };
 
 struct SamplingOptions {

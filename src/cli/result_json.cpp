@@ -30,6 +30,13 @@ Json timing_json(const Timing& timing, double load_ms) {
           {"decode_ms", timing.decode_ms}};
 }
 
+Json speculation_json(const SpeculationReport& report) {
+  return {{"rounds", report.rounds},
+          {"proposed", report.proposed},
+          {"accepted", report.accepted},
+          {"drafts", report.drafts}};
+}
+
 std::string json_string(std::string_view text) { return dump_json(Json(std::string(text))); }
 
 }  // namespace lapidary::cli

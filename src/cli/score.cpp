@@ -95,6 +95,7 @@ void add_score(CLI::App& program, Action& action) {
   options->model.add_to(*command);
   command->callback([=, &action] {
     action = [=] {
+      options->model.without_default_drafter();
       const auto done = score(*options);
       return done ? kExitDone : fail(done.error());
     };
