@@ -35,7 +35,7 @@ configure() {
   fi
 }
 
-# build TARGET...: one progress line on a terminal, a short list otherwise.
+# build TARGET...: ninja's progress line on a terminal, silence but for errors otherwise.
 build() {
   say "building $* (a few minutes the first time)"
   local jobs
@@ -43,5 +43,7 @@ build() {
   # A compiler takes up to 1.5 GB: small machines get fewer jobs.
   local by_memory=$(( $(awk '/MemAvailable/ {print $2}' /proc/meminfo) / 1500000 + 1 ))
   [ "$jobs" -gt "$by_memory" ] && jobs=$by_memory
-  NINJA_STATUS='[%f/%t, %es] ' ninja -C build/release -j "$jobs" --quiet "$@" 2>&1 || { echo "the build failed" >&2; exit 1; }
+  local quiet=(--quiet)
+  [ -t 1 ] && quiet=()
+  NINJA_STATUS='[%f/%t, %es] ' ninja -C build/release -j "$jobs" "${quiet[@]}" "$@" || { echo "the build failed" >&2; exit 1; }
 }
