@@ -19,6 +19,8 @@ import drafters
 import media
 import texts
 import tiny_models
+import tiny_variants
+import variant_cases
 
 PARTS = ("models", "media", "texts", "cases", "drafts")
 
@@ -35,12 +37,15 @@ def main() -> None:
         for spec in tiny_models.SPECS:
             tiny_models.write(spec, out / "models" / spec.name)
         drafters.write_models(out / "models")
+        for spec in tiny_variants.SPECS:
+            tiny_variants.write(spec, out / "models" / spec.name)
     if "media" in arguments.only:
         media.write(out / "media")
     if "texts" in arguments.only:
         texts.write(out / "models" / tiny_models.SPECS[0].name, out / "tokenizer")
     if "cases" in arguments.only:
         cases.write(out / "models", out / "media", out / "cases")
+        variant_cases.write(out / "models", out / "cases")
     if "drafts" in arguments.only:
         drafters.write_drafts(out / "models", out / "media", out / "cases", out / "drafts")
     for path in sorted(out.rglob("*.safetensors")):

@@ -12,6 +12,7 @@ namespace {
 // Sizes far beyond any model, small enough that products of three of them fit in 64 bits.
 constexpr int64_t kDimMax = 1 << 20;
 constexpr int64_t kLayersMax = 1024;
+constexpr int64_t kExpertsMax = 1 << 10;
 constexpr int64_t kVocabMax = 1 << 24;
 constexpr int64_t kPositionsMax = 1 << 24;
 
@@ -110,6 +111,55 @@ Result<LayerSpec> read_heads(const JsonObject& text, int32_t index, AttentionKin
   return layer;
 }
 
+// The last num_kv_shared_layers layers have no K and V of their own: each reads those of the last layer before them
+// that is of its kind. Their feed-forward network is twice as wide where use_double_wide_mlp says so.
+Result<void> read_sharing(const JsonObject& text, ModelConfig& config) {
+  const int32_t layers = static_cast<int32_t>(config.layers.size());
+  ASSIGN_OR_RETURN(const int64_t shared, text.integer_or("num_kv_shared_layers", 0, layers - 1, 0));
+  ASSIGN_OR_RETURN(const bool double_wide, text.boolean_or("use_double_wide_mlp", false));
+  const int32_t own = layers - static_cast<int32_t>(shared);
+  for (int32_t l = own; l < layers; ++l) {
+    LayerSpec& layer = config.layers[static_cast<size_t>(l)];
+    int32_t source = own - 1;
+    while (source >= 0 && config.layers[static_cast<size_t>(source)].attention != layer.attention) --source;
+    if (source < 0) {
+      return contradiction(
+          text, fmt::format("\"num_kv_shared_layers\" is {}: layer {} borrows K and V, expected a layer of its "
+                            "layer_types kind among the first {}, found none",
+                            shared, l, own));
+    }
+    const LayerSpec& lender = config.layers[static_cast<size_t>(source)];
+    if (layer.head_dim != lender.head_dim || layer.kv_heads != lender.kv_heads) {
+      return contradiction(text,
+                           fmt::format("layer {} borrows K and V of layer {}: expected its {} heads of {}, "
+                                       "found {} of {}",
+                                       l, source, lender.kv_heads, lender.head_dim, layer.kv_heads, layer.head_dim));
+    }
+    layer.kv_source = source;
+    if (double_wide) layer.ffn_hidden *= 2;
+  }
+  return {};
+}
+
+Result<void> read_experts(const JsonObject& text, ModelConfig& config) {
+  ASSIGN_OR_RETURN(const bool experts, text.boolean_or("enable_moe_block", false));
+  if (!experts) return {};
+  MoeSpec moe;
+  ASSIGN_OR_RETURN(moe.experts, dimension(text, "num_experts", kExpertsMax));
+  ASSIGN_OR_RETURN(moe.active, dimension(text, "top_k_experts", moe.experts));
+  ASSIGN_OR_RETURN(moe.hidden, dimension(text, "moe_intermediate_size"));
+  for (LayerSpec& layer : config.layers) layer.moe = moe;
+  return {};
+}
+
+// Which release has this structure; see ModelConfig::variant.
+std::string variant_of(const ModelConfig& config, bool unified) {
+  if (unified) return "12b-unified";
+  if (config.experts_max() > 0) return "26b-a4b";
+  if (config.per_layer_dim == 0) return "31b";
+  return config.layers.back().ffn_hidden > config.layers.front().ffn_hidden ? "e2b" : "e4b";
+}
+
 Result<void> read_text(const JsonObject& text, ModelConfig& config) {
   ASSIGN_OR_RETURN(config.dim, dimension(text, "hidden_size"));
   ASSIGN_OR_RETURN(config.heads, dimension(text, "num_attention_heads"));
@@ -134,13 +184,14 @@ Result<void> read_text(const JsonObject& text, ModelConfig& config) {
   if (bias) return unsupported(text, "\"attention_bias\": expected false, found true");
   ASSIGN_OR_RETURN(const bool tied, text.boolean_or("tie_word_embeddings", true));
   if (!tied) return unsupported(text, "\"tie_word_embeddings\": expected true, found false");
-  ASSIGN_OR_RETURN(const int64_t shared, text.integer_or("num_kv_shared_layers", 0, kLayersMax, 0));
-  ASSIGN_OR_RETURN(const int64_t per_layer, text.integer_or("hidden_size_per_layer_input", 0, kDimMax, 0));
-  ASSIGN_OR_RETURN(const bool experts, text.boolean_or("enable_moe_block", false));
-  if (shared != 0 || per_layer != 0 || experts) {
-    return unsupported(text,
-                       "layers that borrow K/V, per-layer inputs and experts are not supported yet; this build runs "
-                       "the encoder-free unified structure");
+  ASSIGN_OR_RETURN(const int64_t per_layer, text.integer_or("hidden_size_per_layer_input", 0, kDimMax / layers, 0));
+  config.per_layer_dim = static_cast<int32_t>(per_layer);
+  if (per_layer > 0) {
+    ASSIGN_OR_RETURN(const int64_t rows, text.integer_or("vocab_size_per_layer_input", 1, kVocabMax, config.vocab));
+    if (rows != config.vocab) {
+      return contradiction(
+          text, fmt::format("\"vocab_size_per_layer_input\": expected vocab_size, {}, found {}", config.vocab, rows));
+    }
   }
   if (text.has("use_bidirectional_attention")) {
     ASSIGN_OR_RETURN(const std::string bidirectional, text.string("use_bidirectional_attention"));
@@ -169,7 +220,8 @@ Result<void> read_text(const JsonObject& text, ModelConfig& config) {
       return contradiction(text, fmt::format("layer {}: head_dim {} is odd", l, layer.head_dim));
     config.layers.push_back(layer);
   }
-  return {};
+  RETURN_IF_ERROR(read_sharing(text, config));
+  return read_experts(text, config);
 }
 
 Result<void> read_vision(const JsonObject& root, ModelConfig& config) {
@@ -244,18 +296,54 @@ int32_t ModelConfig::ffn_hidden_max() const {
   return most;
 }
 
+int32_t ModelConfig::experts_max() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.moe ? layer.moe->experts : 0);
+  return most;
+}
+
+int32_t ModelConfig::active_experts_max() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.moe ? layer.moe->active : 0);
+  return most;
+}
+
+int32_t ModelConfig::expert_hidden_max() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.moe ? layer.moe->hidden : 0);
+  return most;
+}
+
+int32_t ModelConfig::borrowing_tail() const {
+  int32_t first = static_cast<int32_t>(layers.size());
+  while (first > 0 && layers[static_cast<size_t>(first) - 1].kv_source != first - 1) --first;
+  return first;
+}
+
 Result<ModelConfig> read_model_config(const Json& json, std::string_view source) {
   ASSIGN_OR_RETURN(const JsonObject root, JsonObject::of(json, std::string(source)));
   ASSIGN_OR_RETURN(const std::string type, root.string("model_type"));
-  if (type != "gemma4_unified") {
-    return unsupported(root, fmt::format("\"model_type\": expected gemma4_unified, found {}", type));
+  const bool unified = type == "gemma4_unified" || type == "gemma4_unified_text";
+  const bool text_alone = type == "gemma4_text" || type == "gemma4_unified_text";
+  if (!unified && !text_alone && type != "gemma4") {
+    return unsupported(root, fmt::format("\"model_type\": expected gemma4, gemma4_unified, gemma4_text or "
+                                         "gemma4_unified_text, found {}",
+                                         type));
   }
   ModelConfig config;
-  config.variant = "12b-unified";
-  ASSIGN_OR_RETURN(const JsonObject text, root.object("text_config"));
+  ASSIGN_OR_RETURN(const JsonObject text, text_alone ? Result<JsonObject>(root) : root.object("text_config"));
   RETURN_IF_ERROR(read_text(text, config));
-  RETURN_IF_ERROR(read_vision(root, config));
-  RETURN_IF_ERROR(read_audio(root, config));
+  config.variant = variant_of(config, unified);
+  if (!text_alone && unified) {
+    RETURN_IF_ERROR(read_vision(root, config));
+    RETURN_IF_ERROR(read_audio(root, config));
+  } else if (!text_alone && (root.has("vision_config") || root.has("audio_config"))) {
+    config.has_towers = true;
+    spdlog::warn(
+        "{}: the vision and audio encoders of {} are not supported yet: text only, pictures and sound will be "
+        "refused",
+        root.source(), config.variant);
+  }
   RETURN_IF_ERROR(read_eos(root.has("eos_token_id") ? root : text, config));
   return config;
 }

@@ -14,6 +14,12 @@
 
 namespace lapidary {
 
+// A mixture of experts next to the dense feed-forward network: `active` of `experts` networks of width `hidden` answer
+// each row.
+struct MoeSpec {
+  int32_t experts = 0, active = 0, hidden = 0;
+};
+
 struct LayerSpec {
   AttentionKind attention = AttentionKind::kSliding;
   int32_t head_dim = 0, kv_heads = 0;
@@ -21,6 +27,7 @@ struct LayerSpec {
   bool values_from_keys = false;  // V is K's projection, normalised without scale, before K is scaled and turned
   RopeSpec rope;
   int32_t ffn_hidden = 0;
+  std::optional<MoeSpec> moe;
 };
 
 // Encoder-free vision: pixel patches of patch_pixels x patch_pixels go through one dense layer into the decoder.
@@ -39,26 +46,40 @@ struct AudioFrameConfig {
 };
 
 struct ModelConfig {
-  std::string variant;  // "12b-unified"
+  // "e2b", "e4b", "12b-unified", "26b-a4b" or "31b": the release whose structure this is, whatever its sizes are.
+  // Encoder-free: 12b-unified. Otherwise experts: 26b-a4b; per-layer inputs: e2b where borrowing layers have the double
+  // feed-forward width, else e4b; neither: 31b.
+  std::string variant;
   int32_t dim = 0, heads = 0, vocab = 0, sliding_window = 0, positions_max = 0;
   float rms_eps = 1e-6f;
-  float final_softcap = 0;  // 0: none
+  float final_softcap = 0;    // 0: none
+  int32_t per_layer_dim = 0;  // width of each layer's own input beside the residual stream; 0: none
   bool image_tokens_see_each_other = false;
   int32_t pad_id = 0, bos_id = 2;
   std::vector<int32_t> eos_ids;
   std::vector<LayerSpec> layers;
   std::optional<VisionPatchConfig> vision;
   std::optional<AudioFrameConfig> audio;
+  // The config names a vision or audio encoder, which this program cannot run: its weights are not read, and pictures
+  // and sound are refused.
+  bool has_towers = false;
   int32_t image_token_id = -1, audio_token_id = -1, video_token_id = -1;  // placeholders; -1: the model has none
 
   int32_t head_dim_max() const;
   int32_t kv_width_max() const;  // kv_heads * head_dim
   int32_t ffn_hidden_max() const;
+  int32_t experts_max() const;  // 0: no layer has any
+  int32_t active_experts_max() const;
+  int32_t expert_hidden_max() const;
+  // The first of the last layers that all borrow their K and V; the number of layers where the last one has its own.
+  int32_t borrowing_tail() const;
   AttentionRules attention_rules() const { return {sliding_window, image_tokens_see_each_other}; }
 };
 
-// source names the file in messages. Errors: kUnsupported for another family or a structure not built yet, kCorruptFile
-// for missing, ill-typed or contradictory values (each says key, expected, found).
+// config is a whole model's (gemma4, gemma4_unified) or a text decoder's alone (gemma4_text, gemma4_unified_text); keys
+// it does not know are ignored. source names the file in messages. Errors: kUnsupported for another family or a value
+// the forward pass has no meaning for, kCorruptFile for missing, ill-typed or contradictory values (each says key,
+// expected, found).
 Result<ModelConfig> read_model_config(const Json& config, std::string_view source);
 
 // Of a text_config, for each layer: kind, head sizes, whether values come from keys, rotary embedding; kv_source is the

@@ -2,6 +2,7 @@
 // prepare); norms are small and lie in the backend's memory as f32.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "files/checkpoint.h"
@@ -11,18 +12,31 @@
 
 namespace lapidary {
 
-struct MlpWeights {
-  QuantizedMatrix gate, up;  // [ffn_hidden, dim]
-  QuantizedMatrix down;      // [dim, ffn_hidden]
+// A layer's mixture of experts, which answers next to the dense network.
+struct MoeWeights {
+  NormWeight router_scale;                                      // [dim], 1 / sqrt(dim) included
+  QuantizedMatrix router;                                       // [experts, dim]
+  NormWeight expert_scale;                                      // [experts]
+  NormWeight post_dense_norm, experts_norm, post_experts_norm;  // [dim]
+  std::vector<MlpWeights> experts;                              // gate, up [hidden, dim], down [dim, hidden]
+};
+
+// What a layer does with its own input of the token.
+struct PerLayerWeights {
+  QuantizedMatrix gate;  // [per_layer_dim, dim]
+  QuantizedMatrix out;   // [dim, per_layer_dim]
+  NormWeight post_norm;  // [dim]
 };
 
 struct LayerWeights {
   NormWeight attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;  // [dim]
   NormWeight q_norm, k_norm;                                      // [head_dim]
   QuantizedMatrix q;                                              // [heads * head_dim, dim]
-  QuantizedMatrix k, v;  // [kv_heads * head_dim, dim]; v empty when values come from keys
+  QuantizedMatrix k, v;  // [kv_heads * head_dim, dim]; v empty when values come from keys, both when they are borrowed
   QuantizedMatrix o;     // [dim, heads * head_dim]
-  MlpWeights mlp;
+  MlpWeights mlp;        // gate, up [ffn_hidden, dim], down [dim, ffn_hidden]
+  std::optional<MoeWeights> moe;
+  PerLayerWeights per_layer;  // bound when config.per_layer_dim > 0
   float output_scale = 1.0f;  // layer_scalar: multiplies the whole stream at the layer's end
 };
 
@@ -37,18 +51,27 @@ struct VisionPatchWeights {
   QuantizedMatrix projection;                    // [dim, embed_dim]
 };
 
+// Where the layers' own inputs come from, when config.per_layer_dim > 0; P = layers * per_layer_dim, layer after layer.
+struct PerLayerInputWeights {
+  QuantizedMatrix table;  // [vocab, P], times sqrt(per_layer_dim) rounded to bf16; not prepared: read where it lies
+  QuantizedMatrix projection;  // [P, dim]
+  NormWeight norm;             // [per_layer_dim], the same for every layer
+};
+
 struct ModelWeights {
   QuantizedMatrix embedding;  // [vocab, dim]; also the output head
   float embedding_scale = 1;  // sqrt(dim) rounded to bf16, as the reference rounds it
+  PerLayerInputWeights per_layer_inputs;
   std::vector<LayerWeights> layers;
   NormWeight final_norm;             // [dim]
   VisionPatchWeights vision;         // bound when config.vision
   QuantizedMatrix audio_projection;  // [dim, samples_per_token]; bound when config.audio
-  int64_t bytes_per_token = 0;       // weight bytes one decoded token reads: layers, final norm and head
+  int64_t bytes_per_token = 0;       // weight bytes one decoded token reads: layers (the experts it chooses) and head
 };
 
 // Finds every tensor under the names the releases use (text under model.language_model., language_model.model. or
-// model.) and checks every shape. Errors: kCorruptFile listing every tensor that is missing or has another shape.
+// model.) and checks every shape. Tensors of encoders, and K and V of layers that borrow theirs, are passed over.
+// Errors: kCorruptFile listing every tensor that is missing or has another shape.
 Result<ModelWeights> bind_weights(const Checkpoint& checkpoint, const ModelConfig& config, std::string_view source,
                                   Ops& ops);
 

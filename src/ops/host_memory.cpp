@@ -98,4 +98,9 @@ void write_int32s(std::span<const int32_t> ids, TensorView x) {
   for (int32_t r = 0; r < x.rows; ++r) *x.row<int32_t>(r) = ids[static_cast<size_t>(r)];
 }
 
+void read_int32s(TensorView x, std::span<int32_t> ids) {
+  CHECK(x.dtype == DType::kI32 && x.cols == 1 && static_cast<int64_t>(ids.size()) == x.rows);
+  for (int32_t r = 0; r < x.rows; ++r) ids[static_cast<size_t>(r)] = *x.row<int32_t>(r);
+}
+
 }  // namespace lapidary

@@ -40,5 +40,6 @@ void write_floats(std::span<const float> values, TensorView x);
 void read_floats(TensorView x, std::span<float> values);
 // ids.size() == x.rows; x is [rows, 1] kI32.
 void write_int32s(std::span<const int32_t> ids, TensorView x);
+void read_int32s(TensorView x, std::span<int32_t> ids);
 
 }  // namespace lapidary

@@ -66,6 +66,20 @@ struct OpsOptions {
   DType kv_type = DType::kBF16;            // kBF16, kF16 or kF32
 };
 
+// A gated feed-forward network: down * (gelu(gate * x) * (up * x)). The dense one of a layer, or one expert's.
+struct MlpWeights {
+  QuantizedMatrix gate, up;  // [hidden, dim]
+  QuantizedMatrix down;      // [dim, hidden]
+};
+
+// What experts() writes to on the way. rows: the most rows of a call; active: experts of a row.
+struct ExpertWorkspace {
+  TensorView rows, pairs;  // [rows * active, 1] kI32: by expert, the rows that chose it and their places in chosen
+  TensorView x, y;         // [rows, dim]: the rows of one expert, and what it makes of them
+  TensorView gate, up;     // [rows, expert hidden]
+  TensorView weights;      // [rows, 1]
+};
+
 // Host-made inputs of a step, in the backend's memory. Addresses are stable from step to step.
 struct StepInputs {
   TensorView token_ids, positions, logit_rows;  // [rows, 1], [rows, 1], [logit rows, 1], kI32
@@ -93,10 +107,14 @@ class Ops {
   virtual void read(TensorView x, std::span<float> values) = 0;
   // ids into x [ids.size(), 1] kI32.
   virtual void write_ids(std::span<const int32_t> ids, TensorView x) = 0;
+  // The ids of x [ids.size(), 1] kI32, once everything before is done.
+  virtual void read_ids(TensorView x, std::span<int32_t> ids) = 0;
 
   // --- one step ---
+  // May be called again within a step, for some of its rows: what the earlier call returned is then no longer valid.
   virtual StepInputs upload(const Batch& batch, const AttentionRules& rules) = 0;
   // x[r] = table[ids[r]] * scale.   ids [rows, 1] kI32, every id in [0, table.out); x [rows, table.in]
+  // Here and in add_rows the table need not have been prepared: its rows are then read where they lie.
   virtual void embed(TensorView ids, const QuantizedMatrix& table, float scale, TensorView x) = 0;
   // y[i] = x * w[i]^T; one x [rows, in], several matrices, so x is rounded or staged once.   y[i] [rows, w[i]->out]
   virtual void project(TensorView x, std::span<const QuantizedMatrix* const> w, std::span<const TensorView> y) = 0;
@@ -126,12 +144,26 @@ class Ops {
   virtual void softcap(float cap, TensorView x) = 0;
   // out[i] = x[rows[i]]   rows [out.rows, 1] kI32
   virtual void gather_rows(TensorView x, TensorView rows, TensorView out) = 0;
+  // x[rows[i]] += weights[i] * y[i]   rows [y.rows, 1] kI32, no row twice; weights [y.rows, 1]; y may be overwritten
+  virtual void scatter_add_rows(TensorView y, TensorView rows, TensorView weights, TensorView x) = 0;
+  // The experts of each row: the `active` largest of p = softmax(logits[r]), the lowest among equals, and
+  //   weights[r * active + k] = p[e] / (sum of p over the chosen) * expert_scale[e],   e = chosen[r * active + k],
+  // in ascending e. The scale [experts] multiplies after the division: weights need not sum to 1.
+  // logits [rows, experts]; chosen [rows * active, 1] kI32; weights [rows * active, 1]
+  virtual void route(TensorView logits, NormWeight expert_scale, int32_t active, TensorView chosen,
+                     TensorView weights) = 0;
+  // x = 0
+  virtual void clear(TensorView x) = 0;
   // to = from, the same shape
   virtual void copy(TensorView from, TensorView to) = 0;
 
   // --- fused entries; default bodies in composed.cpp ---
   // x += rms_norm(h, w)   h may be overwritten
   virtual void add_rms_norm(TensorView h, NormWeight w, float eps, TensorView x);
+  // out[r] = sum over k, in order, of weights[r * active + k] * expert[chosen[r * active + k]](x[r]), with chosen and
+  // weights as route() made them.   x, out [rows, dim]; out may not be x
+  virtual void experts(TensorView x, std::span<const MlpWeights> experts, TensorView chosen, TensorView weights,
+                       const ExpertWorkspace& b, TensorView out);
   // A backend may record the step under `key` and replay it; the default just runs it.
   virtual void run_step(uint64_t key, const std::function<void()>& step);
 };

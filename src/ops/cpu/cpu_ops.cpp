@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
@@ -236,6 +237,52 @@ void CpuOps::gather_rows(TensorView x, TensorView rows, TensorView out) {
     CHECK(r >= 0 && r < x.rows);
     std::memcpy(out.row<float>(i), x.row<float>(r), static_cast<size_t>(out.cols) * sizeof(float));
   }
+}
+
+void CpuOps::scatter_add_rows(TensorView y, TensorView rows, TensorView weights, TensorView x) {
+  CHECK(is_activation(y) && is_activation(x) && y.cols == x.cols && is_index(rows, y.rows));
+  CHECK(is_activation(weights) && weights.rows == y.rows && weights.cols == 1);
+  for (int32_t i = 0; i < y.rows; ++i) CHECK(*rows.row<int32_t>(i) >= 0 && *rows.row<int32_t>(i) < x.rows);
+  each_row(y.rows, y.cols, [&](int32_t i, int) {
+    float* values = y.row<float>(i);
+    kernels_.scale(*weights.row<float>(i), values, values, y.cols);
+    kernels_.add(values, x.row<float>(*rows.row<int32_t>(i)), y.cols);
+  });
+}
+
+// Over the chosen alone: what the softmax divides by cancels when they are made to sum to 1.
+void CpuOps::route(TensorView logits, NormWeight expert_scale, int32_t active, TensorView chosen, TensorView weights) {
+  CHECK(is_activation(logits) && is_norm_weight(expert_scale, logits.cols) && active > 0 && active <= logits.cols);
+  CHECK(is_index(chosen, logits.rows * active) && chosen.stride == 1);
+  CHECK(is_activation(weights) && weights.rows == chosen.rows && weights.cols == 1);
+  const float* scale = weight_data(expert_scale);
+  each_row(logits.rows, 4 * logits.cols, [&](int32_t r, int) {
+    const float* row = logits.row<float>(r);
+    int32_t* best = chosen.row<int32_t>(static_cast<int64_t>(r) * active);  // largest first while they are collected
+    int32_t found = 0;
+    for (int32_t e = 0; e < logits.cols; ++e) {
+      int32_t at = found;
+      while (at > 0 && row[e] > row[best[at - 1]]) --at;
+      if (at == active) continue;
+      found = std::min(found + 1, active);
+      std::copy_backward(best + at, best + found - 1, best + found);
+      best[at] = e;
+    }
+    const double largest = static_cast<double>(row[best[0]]);
+    const auto power = [&](int32_t e) { return std::exp(static_cast<double>(row[e]) - largest); };
+    std::sort(best, best + active);
+    double total = 0;
+    for (int32_t k = 0; k < active; ++k) total += power(best[k]);
+    for (int32_t k = 0; k < active; ++k) {
+      const double weight = power(best[k]) / total * (scale == nullptr ? 1.0 : static_cast<double>(scale[best[k]]));
+      *weights.row<float>(static_cast<int64_t>(r) * active + k) = static_cast<float>(weight);
+    }
+  });
+}
+
+void CpuOps::clear(TensorView x) {
+  CHECK(is_activation(x));
+  each_row(x.rows, x.cols, [&](int32_t r, int) { std::fill_n(x.row<float>(r), x.cols, 0.0f); });
 }
 
 void CpuOps::copy(TensorView from, TensorView to) {

@@ -23,6 +23,7 @@ class ReferenceOps final : public Ops {
   void write(std::span<const float> values, TensorView x) override { write_floats(values, x); }
   void read(TensorView x, std::span<float> values) override { read_floats(x, values); }
   void write_ids(std::span<const int32_t> ids, TensorView x) override { write_int32s(ids, x); }
+  void read_ids(TensorView x, std::span<int32_t> ids) override { read_int32s(x, ids); }
 
   StepInputs upload(const Batch& batch, const AttentionRules& rules) override;
   void embed(TensorView ids, const QuantizedMatrix& table, float scale, TensorView x) override;
@@ -39,6 +40,10 @@ class ReferenceOps final : public Ops {
   void scale(float factor, TensorView x) override;
   void softcap(float cap, TensorView x) override;
   void gather_rows(TensorView x, TensorView rows, TensorView out) override;
+  void scatter_add_rows(TensorView y, TensorView rows, TensorView weights, TensorView x) override;
+  void route(TensorView logits, NormWeight expert_scale, int32_t active, TensorView chosen,
+             TensorView weights) override;
+  void clear(TensorView x) override;
   void copy(TensorView from, TensorView to) override;
 
  private:

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -218,6 +219,59 @@ void ReferenceOps::gather_rows(TensorView x, TensorView rows, TensorView out) {
     CHECK(r >= 0 && r < x.rows);
     for (int32_t c = 0; c < out.cols; ++c) out.row<double>(i)[c] = x.row<double>(r)[c];
   }
+}
+
+void ReferenceOps::scatter_add_rows(TensorView y, TensorView rows, TensorView weights, TensorView x) {
+  CHECK(is_activation(y) && is_activation(x) && y.cols == x.cols && is_index(rows, y.rows));
+  CHECK(is_activation(weights) && weights.rows == y.rows && weights.cols == 1);
+  for (int32_t i = 0; i < y.rows; ++i) {
+    const int32_t r = *rows.row<int32_t>(i);
+    CHECK(r >= 0 && r < x.rows);
+    const double weight = *weights.row<double>(i);
+    for (int32_t c = 0; c < x.cols; ++c) x.row<double>(r)[c] += weight * y.row<double>(i)[c];
+  }
+}
+
+void ReferenceOps::route(TensorView logits, NormWeight expert_scale, int32_t active, TensorView chosen,
+                         TensorView weights) {
+  CHECK(is_activation(logits) && is_norm_weight(expert_scale, logits.cols) && active > 0 && active <= logits.cols);
+  CHECK(is_index(chosen, logits.rows * active));
+  CHECK(is_activation(weights) && weights.rows == chosen.rows && weights.cols == 1);
+  const int32_t experts = logits.cols;
+  std::vector<double> p(static_cast<size_t>(experts));
+  for (int32_t r = 0; r < logits.rows; ++r) {
+    const double* row = logits.row<double>(r);
+    const double largest = *std::max_element(row, row + experts);
+    double total = 0;
+    for (int32_t e = 0; e < experts; ++e) total += p[static_cast<size_t>(e)] = std::exp(row[e] - largest);
+    for (double& value : p) value /= total;
+
+    std::vector<int32_t> best;
+    std::vector<bool> taken(p.size());
+    for (int32_t k = 0; k < active; ++k) {
+      int32_t next = -1;
+      for (int32_t e = 0; e < experts; ++e) {
+        if (taken[static_cast<size_t>(e)]) continue;
+        if (next < 0 || p[static_cast<size_t>(e)] > p[static_cast<size_t>(next)]) next = e;
+      }
+      taken[static_cast<size_t>(next)] = true;
+      best.push_back(next);
+    }
+    std::sort(best.begin(), best.end());
+    double of_chosen = 0;
+    for (const int32_t e : best) of_chosen += p[static_cast<size_t>(e)];
+    for (int32_t k = 0; k < active; ++k) {
+      const int32_t e = best[static_cast<size_t>(k)];
+      *chosen.row<int32_t>(static_cast<int64_t>(r) * active + k) = e;
+      *weights.row<double>(static_cast<int64_t>(r) * active + k) =
+          p[static_cast<size_t>(e)] / of_chosen * weight_at(expert_scale, e);
+    }
+  }
+}
+
+void ReferenceOps::clear(TensorView x) {
+  CHECK(is_activation(x));
+  for (int32_t r = 0; r < x.rows; ++r) std::fill_n(x.row<double>(r), x.cols, 0.0);
 }
 
 void ReferenceOps::copy(TensorView from, TensorView to) {

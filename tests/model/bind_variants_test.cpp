@@ -1,0 +1,118 @@
+// Weights of the variants with borrowed K and V, per-layer inputs and experts.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/mapped_file.h"
+#include "model/model.h"
+#include "ops/reference/reference_ops.h"
+
+namespace lapidary {
+namespace {
+
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+class BindVariants : public ::testing::Test {
+ protected:
+  void TearDown() override { fs::remove_all(folder_); }
+
+  // A copy of a tiny golden model whose files a test may change.
+  void use(const std::string& name) {
+    folder_ = fs::path(::testing::TempDir()) / "lapidary_bind_variants_test";
+    fs::remove_all(folder_);
+    fs::copy(fs::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models" / name, folder_, fs::copy_options::recursive);
+  }
+  void replace(const std::string& file, const std::string& from, const std::string& to) {
+    std::ifstream in(folder_ / file, std::ios::binary);
+    std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    const size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    text.replace(at, from.size(), to);
+    std::ofstream(folder_ / file, std::ios::binary) << text;
+  }
+  Result<std::unique_ptr<Model>> open() {
+    return Model::open(folder_, std::move(*make_reference_ops({})), {.rows_max = 8});
+  }
+  std::string message() {
+    const auto model = open();
+    return model ? "opened" : model.error().message;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(BindVariants, RedundantKeysAndValuesAreNotBound) {
+  use("e2b");
+  const auto model = open();
+  ASSERT_TRUE(model) << model.error().message;
+  const std::vector<LayerWeights>& layers = (*model)->weights().layers;
+  EXPECT_NE((*model)->dir().weights.find("model.language_model.layers.9.self_attn.k_proj.weight"), nullptr);
+  EXPECT_TRUE(layers[9].k.empty() && layers[9].v.empty() && layers[9].k_norm.empty());
+  EXPECT_FALSE(layers[4].k.empty() || layers[4].v.empty());
+  EXPECT_EQ(layers[4].mlp.gate.out, 40);
+  EXPECT_EQ(layers[5].mlp.gate.out, 80);
+}
+
+TEST_F(BindVariants, ThePerLayerTableIsScaledByARoundedRootAndStaysInTheFile) {
+  use("e2b");
+  const auto model = open();
+  ASSERT_TRUE(model) << model.error().message;
+  const QuantizedMatrix& table = (*model)->weights().per_layer_inputs.table;
+  EXPECT_EQ(table.scale, 3.46875f);  // sqrt(12) = 3.4641 in bf16
+  EXPECT_EQ(table.in, 10 * 12);
+  EXPECT_EQ(table.packed, -1);
+  replace("config.json", "\"hidden_size_per_layer_input\": 12", "\"hidden_size_per_layer_input\": 13");
+  EXPECT_THAT(message(), HasSubstr("embed_tokens_per_layer.weight is [641, 120], expected [641, 130]"));
+}
+
+TEST_F(BindVariants, ExpertsAreGateBeforeUp) {
+  use("a26b");
+  const auto model = open();
+  ASSERT_TRUE(model) << model.error().message;
+  const TensorEntry* stored = (*model)->dir().weights.find("model.language_model.layers.1.experts.gate_up_proj");
+  ASSERT_NE(stored, nullptr);
+  const MlpWeights& expert = (*model)->weights().layers[1].moe->experts.at(5);
+  const int64_t row = row_bytes(expert.gate.format, expert.gate.in);
+  EXPECT_EQ(expert.gate.blocks.data(), stored->bytes.data() + 5 * 48 * row);
+  EXPECT_EQ(expert.up.blocks.data(), stored->bytes.data() + (5 * 48 + 24) * row);
+  EXPECT_EQ(expert.down.out, 56);
+  EXPECT_EQ(expert.down.in, 24);
+}
+
+TEST_F(BindVariants, ADecodedTokenReadsTheExpertsItChooses) {
+  use("a26b");
+  const auto model = open();
+  ASSERT_TRUE(model) << model.error().message;
+  int64_t values = 641 * 56;  // the head
+  for (const char kind : std::string("ssfsf")) {
+    const int64_t head_dim = kind == 'f' ? 32 : 16, kv = kind == 'f' ? 2 * 32 : 2 * 4 * 16;  // K alone, or K and V
+    values += 56 * (2 * 8 * head_dim + kv) + 3 * 56 * 40 + 12 * 56 + 4 * 3 * 56 * 24;
+  }
+  EXPECT_EQ((*model)->weights().bytes_per_token, 2 * values);
+}
+
+TEST_F(BindVariants, NamesWhatDoesNotFit) {
+  use("a26b");
+  replace("config.json", "\"moe_intermediate_size\": 24", "\"moe_intermediate_size\": 25");
+  EXPECT_THAT(message(), HasSubstr("10 tensors do not fit config.json"));
+  EXPECT_THAT(message(), HasSubstr("layers.0.experts.gate_up_proj is [12, 48, 56], expected [12, 50, 56]"));
+}
+
+TEST_F(BindVariants, AConfigWithTowersOpensForText) {
+  use("e4b");
+  replace("config.json", "\"vision_config\": null", "\"vision_config\": {\"model_type\": \"gemma4_vision\"}");
+  const auto model = open();
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_TRUE((*model)->config().has_towers);
+  MediaInput picture;
+  picture.kind = MediaKind::kImage;
+  const auto refused = check_media((*model)->config(), picture);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+}
+
+}  // namespace
+}  // namespace lapidary
