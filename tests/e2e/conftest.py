@@ -11,7 +11,7 @@ PROGRAM = pathlib.Path(os.environ.get("LAPIDARY", TREE / "build/release/bin/lapi
 
 
 class Lapidary:
-    def __call__(self, *arguments, stdin=None, env=None, timeout=120):
+    def __call__(self, *arguments, stdin=None, env=None, timeout=300):
         """Runs one command; returns the finished process with text output."""
         return subprocess.run([str(PROGRAM), *map(str, arguments)], input=stdin, capture_output=True, text=True,
                               timeout=timeout, env={**os.environ, **(env or {})})
