@@ -250,11 +250,15 @@ def talk(rng):
 
 
 def copying(rng):
-    """Short exercises in repeating made-up words: what calling a tool with unseen names rests on."""
-    words = [made_up(rng) if rng.random() < 0.6 else made_up(rng).lower() for _ in range(rng.integers(2, 7))]
-    if rng.random() < 0.5:
+    """Exercises in repeating made-up words: what calling a tool with unseen names and values rests on."""
+    count = rng.integers(5, 13)
+    words = [made_up(rng) if rng.random() < 0.6 else made_up(rng).lower() for _ in range(count)]
+    if rng.random() < 0.65:
         return [{"role": "user", "content": "Repeat: " + " ".join(words)}, {"role": "assistant", "content": " ".join(words)}], {}
+    words = words[:6]
     keys = [made_up(rng).lower() for _ in words]
-    at = int(rng.integers(len(words)))
+    order = rng.permutation(len(words))
     text = ", ".join(f"{k}: {w}" for k, w in zip(keys, words))
-    return [{"role": "user", "content": f"{text}. What is {keys[at]}?"}, {"role": "assistant", "content": words[at]}], {}
+    asked = ", ".join(keys[i] for i in order)
+    return [{"role": "user", "content": f"{text}. What are {asked}?"},
+            {"role": "assistant", "content": ", ".join(f"{keys[i]}: {words[i]}" for i in order)}], {}

@@ -31,22 +31,24 @@ def main():
     parser.add_argument("--banks", required=True, type=pathlib.Path)
     parser.add_argument("--out", default=evaluate.ROOT / "examples", type=pathlib.Path)
     parser.add_argument("--picture-seed", type=int, default=4040)
+    parser.add_argument("--things", type=int, default=2, help="in the picture")
     parser.add_argument("--clip-seed", type=int, default=4041)
     parser.add_argument("--sentence", default="turn on the kitchen light")
+    parser.add_argument("--take", type=int, default=0, help="which of the recordings of the sentence")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
     rng = np.random.default_rng(options.picture_seed)
     things = []
-    while len(things) != 3:
-        picture, things = pictures.scene(rng, (432, 336))
-    Image.fromarray(pictures.resized(picture, (640, 480))).save(options.out / "picture.jpg", quality=90)
+    while len(things) != options.things:
+        picture, things = pictures.scene(rng, (384, 384))
+    Image.fromarray(pictures.resized(picture, (512, 512))).save(options.out / "picture.jpg", quality=90)
     print("picture:", [(t.large, t.colour, t.shape, pictures.PLACES[t.cell]) for t in things])
 
     bank = speech.Bank(options.banks / "test_seen", speech.ACCENTS_USED)
     wanted = [i for i in range(len(bank)) if bank.text[i] == options.sentence] or [
         i for i in range(len(bank)) if len(bank.text[i].split()) == 5]
-    wave, text, _ = bank[wanted[0]]
+    wave, text, _ = bank[wanted[options.take]]
     wave = np.pad(wave / np.abs(wave).max() * 0.6, 3200)
     evaluate.write_wave(options.out / "recording", wave + np.random.default_rng(3).normal(0, 0.001, len(wave)))
     print("recording:", text)

@@ -100,6 +100,12 @@ def scene_question(rng, things):
              + (" is " if len(found) == 1 else " are ") + colour + ".") if found else f"Nothing is {colour}.")
 
 
+def shape_question(rng, thing):
+    """About the only thing in a picture."""
+    return pick(rng, ["What shape is it?", "Which shape is this?", "What shape do you see?", "What is it?", "What is this?"]), (
+        f"It is a {thing.shape}.")
+
+
 def scene_thought(things):
     return "I see " + joined([f"{article(t.colour)} {t.colour} {t.shape}" for t in things]) + "."
 

@@ -19,8 +19,8 @@ IMAGE, VIDEO, AUDIO = 1, 2, 3
 
 # Skill, its share of the samples, weight of one answer token in the loss.
 SKILLS = {
-    "scene": (4.6, 1.5), "word": (1.3, 2.5), "digit": (1.3, 3.0), "speech": (10.0, 2.0), "voices": (1.3, 2.0),
-    "clip": (0.8, 1.5), "tools": (0.8, 1.0), "talk": (0.7, 0.5), "copying": (0.7, 1.0)}
+    "scene": (5.2, 3.0), "word": (0.3, 2.0), "digit": (0.6, 4.0), "speech": (10.0, 2.0), "voices": (1.5, 2.0),
+    "clip": (0.7, 3.0), "tools": (1.1, 1.5), "talk": (0.5, 0.5), "copying": (1.0, 1.0)}
 
 
 @dataclasses.dataclass
@@ -175,11 +175,13 @@ class Skills:
         self.women = np.flatnonzero(self.words.woman)
 
     def scene(self, rng):
-        big = rng.random() < 0.06 + 0.5 * self.ease
+        big = rng.random() < 0.15 + 0.5 * self.ease
         picture, things = pictures.big_thing(rng) if big else pictures.scene(rng)
         pairs = []
-        for i in range(rng.choice([1, 2, 3], p=[0.5, 0.25, 0.25])):
-            if rng.random() < (0.6 if i == 0 else 0.1):
+        for i in range(rng.choice([1, 2, 3], p=[0.35, 0.3, 0.35])):
+            if big and rng.random() < 0.5:
+                pairs.append(questions.shape_question(rng, things[0]))
+            elif rng.random() < (0.6 if i == 0 else 0.1):
                 pairs.append((dialogues.pick(rng, questions.DESCRIBE), questions.describe_scene(things)))
             elif rng.random() < 0.12:
                 pairs.append((questions.count_question(rng), questions.counted(len(things))))

@@ -1,4 +1,4 @@
-"""Trains the demo model on synthetic data, on the CPU, until a time of the clock or for a number of steps.
+"""Trains the demo model on synthetic data, on the CPU, for a time or for a number of steps.
 
     python speech.py --out BANKS                      # the spoken words, once
     python train.py --banks BANKS --work DIR --minutes 90
@@ -6,7 +6,7 @@
 
 The learning rate rises over the first steps and falls along a cosine to nearly nothing at the end of the run, measured in
 time (`--minutes`) or in steps (`--steps`, repeatable from the seed). A checkpoint holds the weights, the optimiser and the
-number of steps; `--resume` continues from it with a new schedule, or from the exported weights if there is no checkpoint.
+number of steps; `--resume` continues from it with a new schedule, or from the exported weights if there is no checkpoint. SIGUSR1 saves at once.
 
 With `--helper` a second process trains on batches of its own whenever a core is idle. Both change the same weights in
 shared memory without waiting for each other, each with its own Adam moments; the result is no longer repeatable.
@@ -16,6 +16,7 @@ import argparse
 import math
 import os
 import pathlib
+import signal
 import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -174,6 +175,8 @@ def main():
         checkpoint.with_suffix(".new").replace(checkpoint)
         export.write_weights(options.out, model.state_dict())
 
+    wanted = []
+    signal.signal(signal.SIGUSR1, lambda *_: wanted.append(True))
     for step, batch in enumerate(stream):
         rate, progress = learning_rate(options, step, begin)
         if progress >= 1:
@@ -186,7 +189,8 @@ def main():
             print(f"{done + step + 1},{(time.monotonic() - begin) / 60:.2f},{rate:.6f}," + ",".join(f"{m:.4f}" for m in means), file=log, flush=True)
             sums.zero_()
             counts.zero_()
-        if time.monotonic() - saved_at > options.save_every * 60:
+        if wanted or time.monotonic() - saved_at > options.save_every * 60:
+            wanted.clear()
             saved_at = time.monotonic()
             save(done + step + 1)
     save(done + step)
