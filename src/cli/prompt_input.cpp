@@ -38,6 +38,11 @@ MediaKind media_kind(PartKind kind) {
                                     : MediaKind::kImage;
 }
 
+// The two families of templates: E2B and E4B do not open a reply with an empty thought channel.
+PromptStyle prompt_style(std::string_view variant) {
+  return variant == "e2b" || variant == "e4b" ? PromptStyle::kSmall : PromptStyle::kLarge;
+}
+
 }  // namespace
 
 void MediaOptions::add_to(CLI::App& app) {
@@ -90,7 +95,9 @@ Result<PromptInput> MediaShelf::write(const Engine& engine, const Conversation& 
   std::vector<MediaExpansion> expansions;
   expansions.reserve(loaded_.size());
   for (const Loaded& loaded : loaded_) expansions.push_back(loaded.expansion);
-  ASSIGN_OR_RETURN(PromptTokens written, write_prompt(engine.tokenizer(), conversation, expansions));
+  Conversation styled = conversation;
+  styled.style = prompt_style(engine.model().config().variant);
+  ASSIGN_OR_RETURN(PromptTokens written, write_prompt(engine.tokenizer(), styled, expansions));
   PromptInput prompt;
   prompt.tokens = std::move(written.ids);
   prompt.chat = true;
