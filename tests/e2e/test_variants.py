@@ -13,17 +13,18 @@ def test_chat_prompts_and_greedy_answers(lapidary, tree, model):
     for path in sorted((tree / "tests/golden/cases" / model).glob("*.json")):
         case = json.loads(path.read_text())
         messages = case["messages"]
-        if not messages or len(messages) != 1 or case.get("tools"):
+        if not messages or [m["role"] for m in messages] not in (["user"], ["system", "user"]) or case.get("tools"):
             continue
         think = ("--think",) if case.get("enable_thinking") else ()
+        system = ("--system", messages[0]["content"]) if messages[0]["role"] == "system" else ()
         answer = lapidary.json("run", "--model", folder, "--precision", "full", "--kv", "f32", "--temperature", 0, "--max-tokens", 16,
-                               "--ignore-eos", *think, messages[0]["content"])
+                               "--ignore-eos", *think, *system, messages[-1]["content"])
         assert answer["variant"] == VARIANTS[model]
         assert answer["prompt_tokens"] == case["prompt_tokens"], path.name
         steps = case["greedy"]["comparable_steps"]
         assert answer["tokens"][:steps] == case["greedy"]["tokens"][:steps], path.name
         checked += 1
-    assert checked >= 1
+    assert checked >= 2
 
 
 @pytest.mark.parametrize("model", VARIANTS)
