@@ -106,8 +106,6 @@ def examples():
             "tags:{description:'Tags',items:{type:'STRING'},type:'ARRAY'},x:{description:'num',nullable:true,"
             "type:'NUMBER'}},required:['tags','opts'],type:'OBJECT'}}").replace("'", '<|"|>').replace('["', "['").replace(
                 '", "', "', '").replace('"]', "']").replace("<|'", '<|"').replace("['|>", '["|>')
-    # the list of types is Python's own list text, in single quotes
-    text = text.replace("""B:{type:<|"|>['STRING', 'NULL']<|"|>}""", """B:{type:<|"|>['STRING', 'NULL']<|"|>}""")
     yield "nested declaration", [u("x")], {"tools": [book]}, (
         "<bos>" + turn("system", "<|tool>" + text + "<tool|>") + turn("user", "x") + tail + EMPTY)
     for name, parameters, body in (
