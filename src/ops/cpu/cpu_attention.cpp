@@ -16,7 +16,8 @@ namespace lapidary {
 namespace {
 
 constexpr int32_t kChunkPositions = 512;
-constexpr int32_t kColumnsPerTask = 48;  // query rows times heads; at least one row
+constexpr int32_t kColumnsPerTask = 48;        // query rows times heads; at least one row
+constexpr int64_t kPartsBytesMax = 128 << 20;  // results of chunks waiting to be joined
 // With more panels than this a page is decoded once instead of once per panel.
 constexpr int32_t kFewPanels = 2;
 
@@ -302,7 +303,9 @@ void CpuOps::attention(TensorView q, KvView kv, const AttentionPlan& plan, Tenso
     columns_max = std::max<int64_t>(columns_max, static_cast<int64_t>(task.rows) * call.group);
   }
   const int64_t tasks = static_cast<int64_t>(tasks_.size());
-  const bool split = pool_.threads() > 1 && tasks < 4 * pool_.threads() && chunks > tasks;
+  const int64_t parts_bytes = chunks * columns_max * dim * static_cast<int64_t>(sizeof(float));
+  const bool split =
+      pool_.threads() > 1 && tasks < 4 * pool_.threads() && chunks > tasks && parts_bytes <= kPartsBytesMax;
 
   if (!split) {
     // Work too small to wake another thread for: a few microseconds of multiply-adds.
