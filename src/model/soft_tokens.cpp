@@ -28,6 +28,11 @@ std::string_view kind_name(MediaKind kind) {
 Result<void> check_media(const ModelConfig& config, const MediaInput& input) {
   const bool sound = input.kind == MediaKind::kAudio;
   if (sound ? !config.audio : !config.vision) {
+    if (config.has_towers) {
+      return Error{ErrorCode::kUnsupported,
+                   fmt::format("{}: {} takes only text so far; its vision and audio towers are not supported yet",
+                               kind_name(input.kind), config.variant)};
+    }
     return Error{ErrorCode::kUnsupported,
                  fmt::format("the model takes no {}: its config has no {}", sound ? "audio" : "images",
                              sound ? "audio_config" : "vision_config")};
