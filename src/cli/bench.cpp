@@ -217,11 +217,11 @@ Result<void> bench(const BenchOptions& options) {
 
 void add_bench(CLI::App& program, Action& action) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App* command = program.add_subcommand(
-      "bench",
-      "Speed: prefill and decode, with bytes and the fraction of the measured read bandwidth.\n\n"
-      "  lapidary bench\n"
-      "  lapidary bench --model ~/models/gemma-4-12B-it --prompt 128,512 --depth 0,4096 --format csv");
+  CLI::App* command =
+      add_command(program, "bench",
+                  "Speed: prefill and decode, with bytes and the fraction of the measured read bandwidth.\n\n"
+                  "  lapidary bench\n"
+                  "  lapidary bench --model ~/models/gemma-4-12B-it --prompt 128,512 --depth 0,4096 --format csv");
   command->add_option("--prompt", options->prompts, "prompt lengths for prefill (512)")
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20));

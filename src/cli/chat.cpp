@@ -199,10 +199,10 @@ Result<void> chat(const ChatOptions& options) {
 
 void add_chat(CLI::App& program, Action& action) {
   auto options = std::make_shared<ChatOptions>();
-  CLI::App* command =
-      program.add_subcommand("chat", fmt::format("A conversation in the terminal.\n\n  lapidary chat\n  lapidary chat "
-                                                 "--model ~/models/gemma-4-12B-it --think\n\nIn it:\n{}",
-                                                 kHelp));
+  CLI::App* command = add_command(program, "chat",
+                                  fmt::format("A conversation in the terminal.\n\n  lapidary chat\n  lapidary chat "
+                                              "--model ~/models/gemma-4-12B-it --think\n\nIn it:\n{}",
+                                              kHelp));
   command->add_option("--system", options->system, "system instructions")->type_name("TEXT");
   command->add_flag("--think", options->think, "let the model think before it answers");
   options->sampling.add_to(*command);

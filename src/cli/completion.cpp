@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/terminal.h"
 
 namespace lapidary::cli {
@@ -46,7 +47,7 @@ complete -o filenames -F _lapidary lapidary
 
 void add_completion(CLI::App& program, Action& action) {
   CLI::App* command =
-      program.add_subcommand("completion", "A completion script for bash.\n\n  source <(lapidary completion)");
+      add_command(program, "completion", "A completion script for bash.\n\n  source <(lapidary completion)");
   command->callback([&program, &action] { action = [&program] { return print_completion(program); }; });
 }
 

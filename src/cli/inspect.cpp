@@ -132,10 +132,10 @@ int inspect(const InspectOptions& options) {
 
 void add_inspect(CLI::App& program, Action& action) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* command = program.add_subcommand("inspect",
-                                             "What a model holds: variant, formats, bytes, tensors, memory.\n\n"
-                                             "  lapidary inspect\n"
-                                             "  lapidary inspect ~/models/gemma-4-12B-it --tensors");
+  CLI::App* command = add_command(program, "inspect",
+                                  "What a model holds: variant, formats, bytes, tensors, memory.\n\n"
+                                  "  lapidary inspect\n"
+                                  "  lapidary inspect ~/models/gemma-4-12B-it --tensors");
   command->add_option("FILE", options->path, "model directory (the shipped demo model)");
   command->add_flag("--tensors", options->tensors, "list every tensor");
   command->add_option("--format", options->format, "text or json (json lists every tensor)")

@@ -22,6 +22,13 @@ Result<DType> kv_type(const std::string& name) {
 
 }  // namespace
 
+CLI::App* add_command(CLI::App& program, const std::string& name, const std::string& text) {
+  const size_t end = text.find("\n\n");
+  CLI::App* command = program.add_subcommand(name, text.substr(0, end));
+  if (end != std::string::npos) command->footer("\nExamples:" + text.substr(end + 1));
+  return command;
+}
+
 Result<std::string> shipped_model_path() {
   std::error_code failed;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", failed);

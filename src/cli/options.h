@@ -13,6 +13,11 @@
 
 namespace lapidary::cli {
 
+// Adds a subcommand. The first paragraph of text describes it wherever it is listed; the examples after it are shown by
+// its own
+// --help.
+CLI::App* add_command(CLI::App& program, const std::string& name, const std::string& text);
+
 // Where the program keeps its shipped model: beside the installed program or at the root of the build's source tree.
 Result<std::string> shipped_model_path();
 

@@ -106,14 +106,13 @@ Result<void> run(const RunOptions& options) {
 
 void add_run(CLI::App& program, Action& action) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command =
-      program.add_subcommand("run",
-                             "One answer, streamed to stdout.\n\n"
-                             "  lapidary run \"Who are you?\"\n"
-                             "  lapidary run --image cat.jpg --image dog.jpg \"What differs?\"\n"
-                             "  lapidary run --audio memo.m4a \"Transcribe the recording.\"\n"
-                             "  lapidary run --tools tools.json \"What is the weather in Paris?\" --format json\n"
-                             "  git diff | lapidary run --system \"You review code.\"");
+  CLI::App* command = add_command(program, "run",
+                                  "One answer, streamed to stdout.\n\n"
+                                  "  lapidary run \"Who are you?\"\n"
+                                  "  lapidary run --image cat.jpg --image dog.jpg \"What differs?\"\n"
+                                  "  lapidary run --audio memo.m4a \"Transcribe the recording.\"\n"
+                                  "  lapidary run --tools tools.json \"What is the weather in Paris?\" --format json\n"
+                                  "  git diff | lapidary run --system \"You review code.\"");
   options->prompt.add_to(*command);
   options->sampling.add_to(*command);
   command->add_option("--logprobs", options->logprobs, "with --format json: the K best tokens at each position")

@@ -80,11 +80,10 @@ Result<void> score(const ScoreOptions& options) {
 
 void add_score(CLI::App& program, Action& action) {
   auto options = std::make_shared<ScoreOptions>();
-  CLI::App* command =
-      program.add_subcommand("score",
-                             "Log-probabilities the model gives to a prompt's tokens, and its perplexity.\n\n"
-                             "  lapidary score --raw \"The quick brown fox\"\n"
-                             "  lapidary score --prompt-tokens 2,105,2364 --logprobs 5 --format json");
+  CLI::App* command = add_command(program, "score",
+                                  "Log-probabilities the model gives to a prompt's tokens, and its perplexity.\n\n"
+                                  "  lapidary score --raw \"The quick brown fox\"\n"
+                                  "  lapidary score --prompt-tokens 2,105,2364 --logprobs 5 --format json");
   options->prompt.add_to(*command);
   command->add_option("--logprobs", options->logprobs, "the K best tokens at each position")
       ->check(CLI::Range(0, 64))

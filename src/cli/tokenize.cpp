@@ -83,10 +83,10 @@ void add_common(CLI::App& command, TokenizeOptions& options) {
 
 void add_tokenize(CLI::App& program, Action& action) {
   auto options = std::make_shared<TokenizeOptions>();
-  CLI::App* command = program.add_subcommand("tokenize",
-                                             "Text to token ids, one per line.\n\n"
-                                             "  lapidary tokenize \"Hello there\"\n"
-                                             "  lapidary tokenize --special --bos \"<|turn>user\" --format json");
+  CLI::App* command = add_command(program, "tokenize",
+                                  "Text to token ids, one per line.\n\n"
+                                  "  lapidary tokenize \"Hello there\"\n"
+                                  "  lapidary tokenize --special --bos \"<|turn>user\" --format json");
   add_common(*command, *options);
   CLI::Option* text = command->add_option("TEXT", options->text, "the text (stdin when absent)");
   command->add_flag("--bos", options->bos, "put the begin-of-text token first");
@@ -96,7 +96,7 @@ void add_tokenize(CLI::App& program, Action& action) {
 
 void add_detokenize(CLI::App& program, Action& action) {
   auto options = std::make_shared<TokenizeOptions>();
-  CLI::App* command = program.add_subcommand("detokenize", "Token ids to text.\n\n  lapidary detokenize 9259,993");
+  CLI::App* command = add_command(program, "detokenize", "Token ids to text.\n\n  lapidary detokenize 9259,993");
   add_common(*command, *options);
   CLI::Option* ids = command->add_option("IDS", options->text, "ids separated by commas (stdin when absent)");
   command->callback([=, &action] { action = [=] { return detokenize(*options, ids->count() == 0); }; });
