@@ -5,110 +5,18 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "model/text_section.h"
 
 namespace lapidary {
 namespace {
 
-// Sizes far beyond any model, small enough that products of three of them fit in 64 bits.
-constexpr int64_t kDimMax = 1 << 20;
 constexpr int64_t kLayersMax = 1024;
 constexpr int64_t kExpertsMax = 1 << 10;
-constexpr int64_t kVocabMax = 1 << 24;
 constexpr int64_t kPositionsMax = 1 << 24;
-
-Error contradiction(const JsonObject& from, std::string what) {
-  return {ErrorCode::kCorruptFile, fmt::format("{}: {}", from.source(), what)};
-}
-
-Error unsupported(const JsonObject& from, std::string what) {
-  return {ErrorCode::kUnsupported, fmt::format("{}: {}", from.source(), what)};
-}
-
-Result<int32_t> dimension(const JsonObject& from, std::string_view key, int64_t max = kDimMax) {
-  ASSIGN_OR_RETURN(const int64_t value, from.integer(key, 1, max));
-  return static_cast<int32_t>(value);
-}
 
 Result<int32_t> token_id(const JsonObject& from, std::string_view key, int32_t vocab, int64_t fallback) {
   ASSIGN_OR_RETURN(const int64_t value, from.integer_or(key, 0, vocab - 1, fallback));
   return static_cast<int32_t>(value);
-}
-
-// "full_attention" or "sliding_attention" for every layer.
-Result<std::vector<AttentionKind>> read_layer_types(const JsonObject& text, int32_t layers) {
-  const Json* types = text.find("layer_types");
-  if (types == nullptr || !types->is_array() || types->size() != static_cast<size_t>(layers)) {
-    return contradiction(text, fmt::format("\"layer_types\": expected one entry for each of {} layers", layers));
-  }
-  std::vector<AttentionKind> kinds;
-  for (const Json& type : *types) {
-    if (type == "full_attention") {
-      kinds.push_back(AttentionKind::kGlobal);
-    } else if (type == "sliding_attention") {
-      kinds.push_back(AttentionKind::kSliding);
-    } else {
-      return contradiction(text, fmt::format("\"layer_types\": expected full_attention or sliding_attention, found {}",
-                                             dump_json(type)));
-    }
-  }
-  if (kinds.back() != AttentionKind::kGlobal) {
-    // The reference does the same, so that weights saved by it mean the same here.
-    spdlog::warn("{}: the last layer must be full_attention; taken as such", text.source());
-    kinds.back() = AttentionKind::kGlobal;
-  }
-  return kinds;
-}
-
-Result<RopeSpec> read_rope(const JsonObject& text, std::string_view kind) {
-  ASSIGN_OR_RETURN(const JsonObject all, text.object("rope_parameters"));
-  ASSIGN_OR_RETURN(const JsonObject rope, all.object(kind));
-  ASSIGN_OR_RETURN(const std::string type, rope.string_or("rope_type", "default"));
-  RopeSpec spec;
-  ASSIGN_OR_RETURN(const double theta, rope.number("rope_theta"));
-  if (!(theta > 1.0 && theta < 1e12))
-    return contradiction(rope, fmt::format("\"rope_theta\": expected a number above 1, found {}", theta));
-  spec.theta = static_cast<float>(theta);
-  if (type == "proportional") {
-    ASSIGN_OR_RETURN(const double fraction, rope.number_or("partial_rotary_factor", 1.0));
-    if (!(fraction > 0.0 && fraction <= 1.0)) {
-      return contradiction(rope,
-                           fmt::format("\"partial_rotary_factor\": expected a number in (0, 1], found {}", fraction));
-    }
-    spec.rotary_fraction = static_cast<float>(fraction);
-  } else if (type != "default") {
-    return unsupported(rope, fmt::format("rope_type: expected default or proportional, found {}", type));
-  }
-  return spec;
-}
-
-// Head sizes of one layer. Global layers differ through global_head_dim / num_global_key_value_heads, or, as newer
-// files say it, through per_layer_config: {"5": {"head_dim": 512, "num_key_value_heads": 1}}.
-Result<LayerSpec> read_heads(const JsonObject& text, int32_t index, AttentionKind kind, bool keys_are_values) {
-  LayerSpec layer;
-  layer.attention = kind;
-  layer.kv_source = index;
-  layer.values_from_keys = keys_are_values && kind == AttentionKind::kGlobal;
-  ASSIGN_OR_RETURN(layer.head_dim, dimension(text, "head_dim"));
-  ASSIGN_OR_RETURN(layer.kv_heads, dimension(text, "num_key_value_heads"));
-  if (text.has("per_layer_config")) {
-    ASSIGN_OR_RETURN(const JsonObject all, text.object("per_layer_config"));
-    const std::string key = std::to_string(index);
-    if (all.has(key)) {
-      ASSIGN_OR_RETURN(const JsonObject own, all.object(key));
-      ASSIGN_OR_RETURN(const int64_t head_dim, own.integer_or("head_dim", 1, kDimMax, layer.head_dim));
-      ASSIGN_OR_RETURN(const int64_t kv_heads, own.integer_or("num_key_value_heads", 1, kDimMax, layer.kv_heads));
-      layer.head_dim = static_cast<int32_t>(head_dim);
-      layer.kv_heads = static_cast<int32_t>(kv_heads);
-    }
-  } else if (kind == AttentionKind::kGlobal) {
-    ASSIGN_OR_RETURN(layer.head_dim, dimension(text, "global_head_dim"));
-    if (keys_are_values) {  // only consulted where K and V share their projection
-      ASSIGN_OR_RETURN(const int64_t kv_heads,
-                       text.integer_or("num_global_key_value_heads", 1, kDimMax, layer.kv_heads));
-      layer.kv_heads = static_cast<int32_t>(kv_heads);
-    }
-  }
-  return layer;
 }
 
 // The last num_kv_shared_layers layers have no K and V of their own: each reads those of the last layer before them
@@ -161,29 +69,19 @@ std::string variant_of(const ModelConfig& config, bool unified) {
 }
 
 Result<void> read_text(const JsonObject& text, ModelConfig& config) {
-  ASSIGN_OR_RETURN(config.dim, dimension(text, "hidden_size"));
-  ASSIGN_OR_RETURN(config.heads, dimension(text, "num_attention_heads"));
-  ASSIGN_OR_RETURN(config.vocab, dimension(text, "vocab_size", kVocabMax));
+  ASSIGN_OR_RETURN(TextSection section, read_text_section(text, kLayersMax));
+  config.dim = section.dim;
+  config.heads = section.heads;
+  config.vocab = section.vocab;
+  config.rms_eps = section.rms_eps;
+  config.layers = std::move(section.layers);
+  const int32_t layers = static_cast<int32_t>(config.layers.size());
   ASSIGN_OR_RETURN(config.sliding_window, dimension(text, "sliding_window", kPositionsMax));
   ASSIGN_OR_RETURN(config.positions_max, dimension(text, "max_position_embeddings", kPositionsMax));
-  ASSIGN_OR_RETURN(const int32_t layers, dimension(text, "num_hidden_layers", kLayersMax));
-  ASSIGN_OR_RETURN(const int32_t ffn_hidden, dimension(text, "intermediate_size"));
-  ASSIGN_OR_RETURN(const double eps, text.number_or("rms_norm_eps", 1e-6));
-  if (!(eps > 0 && eps < 1))
-    return contradiction(text, fmt::format("\"rms_norm_eps\": expected a small positive number, found {}", eps));
-  config.rms_eps = static_cast<float>(eps);
   ASSIGN_OR_RETURN(const double softcap, text.number_or("final_logit_softcapping", 0.0));
   if (!(softcap >= 0 && softcap < 1e6))
     return contradiction(text, fmt::format("\"final_logit_softcapping\": found {}", softcap));
   config.final_softcap = static_cast<float>(softcap);
-
-  ASSIGN_OR_RETURN(const std::string activation, text.string_or("hidden_activation", "gelu_pytorch_tanh"));
-  if (activation != "gelu_pytorch_tanh")
-    return unsupported(text, fmt::format("\"hidden_activation\": expected gelu_pytorch_tanh, found {}", activation));
-  ASSIGN_OR_RETURN(const bool bias, text.boolean_or("attention_bias", false));
-  if (bias) return unsupported(text, "\"attention_bias\": expected false, found true");
-  ASSIGN_OR_RETURN(const bool tied, text.boolean_or("tie_word_embeddings", true));
-  if (!tied) return unsupported(text, "\"tie_word_embeddings\": expected true, found false");
   ASSIGN_OR_RETURN(const int64_t per_layer, text.integer_or("hidden_size_per_layer_input", 0, kDimMax / layers, 0));
   config.per_layer_dim = static_cast<int32_t>(per_layer);
   if (per_layer > 0) {
@@ -202,24 +100,6 @@ Result<void> read_text(const JsonObject& text, ModelConfig& config) {
   }
   ASSIGN_OR_RETURN(config.pad_id, token_id(text, "pad_token_id", config.vocab, 0));
   ASSIGN_OR_RETURN(config.bos_id, token_id(text, "bos_token_id", config.vocab, 2));
-
-  ASSIGN_OR_RETURN(const std::vector<AttentionKind> kinds, read_layer_types(text, layers));
-  ASSIGN_OR_RETURN(const RopeSpec sliding_rope, read_rope(text, "sliding_attention"));
-  ASSIGN_OR_RETURN(const RopeSpec global_rope, read_rope(text, "full_attention"));
-  ASSIGN_OR_RETURN(const bool keys_are_values, text.boolean_or("attention_k_eq_v", false));
-  for (int32_t l = 0; l < layers; ++l) {
-    const AttentionKind kind = kinds[static_cast<size_t>(l)];
-    ASSIGN_OR_RETURN(LayerSpec layer, read_heads(text, l, kind, keys_are_values));
-    layer.rope = kind == AttentionKind::kGlobal ? global_rope : sliding_rope;
-    layer.ffn_hidden = ffn_hidden;
-    if (config.heads % layer.kv_heads != 0) {
-      return contradiction(text, fmt::format("layer {}: {} query heads cannot share {} key/value heads evenly", l,
-                                             config.heads, layer.kv_heads));
-    }
-    if (layer.head_dim % 2 != 0)
-      return contradiction(text, fmt::format("layer {}: head_dim {} is odd", l, layer.head_dim));
-    config.layers.push_back(layer);
-  }
   RETURN_IF_ERROR(read_sharing(text, config));
   return read_experts(text, config);
 }
@@ -346,23 +226,6 @@ Result<ModelConfig> read_model_config(const Json& json, std::string_view source)
   }
   RETURN_IF_ERROR(read_eos(root.has("eos_token_id") ? root : text, config));
   return config;
-}
-
-Result<std::vector<LayerSpec>> read_attention_specs(const JsonObject& text, int32_t layers) {
-  ASSIGN_OR_RETURN(const std::vector<AttentionKind> kinds, read_layer_types(text, layers));
-  ASSIGN_OR_RETURN(const RopeSpec sliding_rope, read_rope(text, "sliding_attention"));
-  ASSIGN_OR_RETURN(const RopeSpec global_rope, read_rope(text, "full_attention"));
-  ASSIGN_OR_RETURN(const bool keys_are_values, text.boolean_or("attention_k_eq_v", false));
-  std::vector<LayerSpec> specs;
-  for (int32_t l = 0; l < layers; ++l) {
-    const AttentionKind kind = kinds[static_cast<size_t>(l)];
-    ASSIGN_OR_RETURN(LayerSpec layer, read_heads(text, l, kind, keys_are_values));
-    layer.rope = kind == AttentionKind::kGlobal ? global_rope : sliding_rope;
-    if (layer.head_dim % 2 != 0)
-      return contradiction(text, fmt::format("layer {}: head_dim {} is odd", l, layer.head_dim));
-    specs.push_back(layer);
-  }
-  return specs;
 }
 
 }  // namespace lapidary

@@ -82,8 +82,4 @@ struct ModelConfig {
 // expected, found).
 Result<ModelConfig> read_model_config(const Json& config, std::string_view source);
 
-// Of a text_config, for each layer: kind, head sizes, whether values come from keys, rotary embedding; kv_source is the
-// layer itself. Errors: kCorruptFile, kUnsupported.
-Result<std::vector<LayerSpec>> read_attention_specs(const JsonObject& text, int32_t layers);
-
 }  // namespace lapidary

@@ -6,21 +6,12 @@
 #include <algorithm>
 #include <array>
 
+#include "model/text_section.h"
+
 namespace lapidary {
 namespace {
 
-constexpr int64_t kDimMax = 1 << 20;
-constexpr int64_t kVocabMax = 1 << 24;
 constexpr int64_t kLayersMax = 64;  // the released drafters have 4
-
-Error unsupported(const JsonObject& from, std::string what) {
-  return {ErrorCode::kUnsupported, fmt::format("{}: {}", from.source(), what)};
-}
-
-Result<int32_t> dimension(const JsonObject& from, std::string_view key, int64_t max = kDimMax) {
-  ASSIGN_OR_RETURN(const int64_t value, from.integer(key, 1, max));
-  return static_cast<int32_t>(value);
-}
 
 const char* kind_name(AttentionKind kind) { return kind == AttentionKind::kGlobal ? "full" : "sliding"; }
 
@@ -52,10 +43,6 @@ std::vector<std::string> attach(DrafterConfig& config, const ModelConfig& target
     const LayerSpec& source = target.layers[static_cast<size_t>(layer.kv_source)];
     compare(name + ": head size", layer.head_dim, source.head_dim);
     compare(name + ": key/value heads", layer.kv_heads, source.kv_heads);
-    if (config.heads % source.kv_heads != 0) {
-      differences.push_back(fmt::format("{}: {} query heads, expected a multiple of the model's {} key/value heads",
-                                        name, config.heads, source.kv_heads));
-    }
   }
   return differences;
 }
@@ -85,23 +72,13 @@ Result<DrafterConfig> read_drafter_config(const Json& json, std::string_view sou
   DrafterConfig config;
   ASSIGN_OR_RETURN(config.backbone_dim, dimension(root, "backbone_hidden_size"));
   ASSIGN_OR_RETURN(const JsonObject text, root.object("text_config"));
-  ASSIGN_OR_RETURN(config.dim, dimension(text, "hidden_size"));
-  ASSIGN_OR_RETURN(config.heads, dimension(text, "num_attention_heads"));
-  ASSIGN_OR_RETURN(config.vocab, dimension(text, "vocab_size", kVocabMax));
-  ASSIGN_OR_RETURN(const int32_t layers, dimension(text, "num_hidden_layers", kLayersMax));
-  ASSIGN_OR_RETURN(const int32_t ffn_hidden, dimension(text, "intermediate_size"));
-  ASSIGN_OR_RETURN(const double eps, text.number_or("rms_norm_eps", 1e-6));
-  if (!(eps > 0 && eps < 1))
-    return Error{ErrorCode::kCorruptFile,
-                 fmt::format("{}: \"rms_norm_eps\": expected a small positive number, found {}", text.source(), eps)};
-  config.rms_eps = static_cast<float>(eps);
-  ASSIGN_OR_RETURN(const std::string activation, text.string_or("hidden_activation", "gelu_pytorch_tanh"));
-  if (activation != "gelu_pytorch_tanh")
-    return unsupported(text, fmt::format("\"hidden_activation\": expected gelu_pytorch_tanh, found {}", activation));
-  ASSIGN_OR_RETURN(const bool bias, text.boolean_or("attention_bias", false));
-  if (bias) return unsupported(text, "\"attention_bias\": expected false, found true");
-  ASSIGN_OR_RETURN(const bool tied, text.boolean_or("tie_word_embeddings", true));
-  if (!tied) return unsupported(text, "\"tie_word_embeddings\": expected true, found false");
+  ASSIGN_OR_RETURN(TextSection section, read_text_section(text, kLayersMax));
+  config.dim = section.dim;
+  config.heads = section.heads;
+  config.vocab = section.vocab;
+  config.rms_eps = section.rms_eps;
+  config.layers = std::move(section.layers);
+  const int64_t layers = static_cast<int64_t>(config.layers.size());
   // 0 or absent means the same as all of them.
   ASSIGN_OR_RETURN(const int64_t shared, text.integer_or("num_kv_shared_layers", 0, kLayersMax, 0));
   if (shared != 0 && shared != layers)
@@ -110,8 +87,6 @@ Result<DrafterConfig> read_drafter_config(const Json& json, std::string_view sou
   ASSIGN_OR_RETURN(const int64_t per_layer, text.integer_or("hidden_size_per_layer_input", 0, kDimMax, 0));
   ASSIGN_OR_RETURN(const bool experts, text.boolean_or("enable_moe_block", false));
   if (per_layer != 0 || experts) return unsupported(text, "a drafter has neither per-layer inputs nor experts");
-  ASSIGN_OR_RETURN(config.layers, read_attention_specs(text, layers));
-  for (LayerSpec& layer : config.layers) layer.ffn_hidden = ffn_hidden;
 
   const std::vector<std::string> differences = attach(config, target);
   if (!differences.empty()) {

@@ -255,7 +255,7 @@ TEST_F(DrafterConfigTest, RefusesWhatIsNotADrafter) {
   EXPECT_THAT(refusal(), HasSubstr("backbone_hidden_size"));
   json_ = good;
   text()["num_attention_heads"] = 3;
-  EXPECT_THAT(refusal(), HasSubstr("3 query heads, expected a multiple of the model's 2 key/value heads"));
+  EXPECT_THAT(refusal(), HasSubstr("3 query heads cannot share 2 key/value heads evenly"));
   json_ = good;
   text()["layer_types"] = Json::array({"sliding_attention"});
   EXPECT_THAT(refusal(), HasSubstr("layer_types"));

@@ -1,0 +1,124 @@
+#include "model/weight_binder.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace lapidary {
+namespace {
+
+constexpr size_t kProblemsShown = 6;
+
+QuantizedMatrix matrix_over(const TensorEntry& tensor, std::span<const std::byte> bytes, int64_t out, int64_t in) {
+  QuantizedMatrix w;
+  w.format = *tensor.format;
+  w.out = static_cast<int32_t>(out);
+  w.in = static_cast<int32_t>(in);
+  w.blocks = bytes;
+  return w;
+}
+
+}  // namespace
+
+std::string WeightBinder::text_prefix() const {
+  for (const char* prefix : {"model.language_model.", "language_model.model.", "model.", ""}) {
+    if (checkpoint_.find(fmt::format("{}embed_tokens.weight", prefix)) != nullptr) return prefix;
+  }
+  return "model.language_model.";
+}
+
+std::string WeightBinder::first_of(std::initializer_list<std::string> names) const {
+  for (const std::string& name : names) {
+    if (checkpoint_.find(name) != nullptr) return name;
+  }
+  return *names.begin();
+}
+
+QuantizedMatrix WeightBinder::matrix(const std::string& name, int64_t out, int64_t in) {
+  return as_matrix(name, {out, in}, out, in);
+}
+
+QuantizedMatrix WeightBinder::as_matrix(const std::string& name, std::initializer_list<int64_t> shape, int64_t out,
+                                        int64_t in) {
+  const TensorEntry* tensor = find(name, shape);
+  if (tensor == nullptr) return {};
+  return prepared(name, matrix_over(*tensor, tensor->bytes, out, in));
+}
+
+QuantizedMatrix WeightBinder::table(const std::string& name, int64_t rows, int64_t cols) {
+  const TensorEntry* tensor = find(name, {rows, cols});
+  return tensor == nullptr ? QuantizedMatrix{} : matrix_over(*tensor, tensor->bytes, rows, cols);
+}
+
+std::vector<MlpWeights> WeightBinder::experts(const std::string& prefix, const MoeSpec& moe, int64_t dim) {
+  const std::string gate_up_name = prefix + "experts.gate_up_proj", down_name = prefix + "experts.down_proj";
+  const TensorEntry* gate_up = find(gate_up_name, {moe.experts, 2LL * moe.hidden, dim});
+  const TensorEntry* down = find(down_name, {moe.experts, dim, moe.hidden});
+  std::vector<MlpWeights> experts;
+  if (gate_up == nullptr || down == nullptr) return experts;
+  const size_t half = gate_up->bytes.size() / static_cast<size_t>(moe.experts) / 2,
+               whole = down->bytes.size() / static_cast<size_t>(moe.experts);
+  for (size_t e = 0; e < static_cast<size_t>(moe.experts); ++e) {
+    const auto part = [&](size_t index) { return gate_up->bytes.subspan(index * half, half); };
+    experts.push_back(
+        {prepared(gate_up_name, matrix_over(*gate_up, part(2 * e), moe.hidden, dim)),
+         prepared(gate_up_name, matrix_over(*gate_up, part(2 * e + 1), moe.hidden, dim)),
+         prepared(down_name, matrix_over(*down, down->bytes.subspan(e * whole, whole), dim, moe.hidden))});
+  }
+  return experts;
+}
+
+NormWeight WeightBinder::vector(const std::string& name, int64_t cols, float factor) {
+  const TensorEntry* tensor = find(name, {cols});
+  if (tensor == nullptr) return {};
+  std::vector<float> values(static_cast<size_t>(cols));
+  format_info(*tensor->format).decode(tensor->bytes.data(), cols, values.data());
+  for (float& value : values) value *= factor;
+  auto view = ops_.allocate(1, static_cast<int32_t>(cols), DType::kF32);
+  if (!view) {
+    problems_.push_back(fmt::format("{}: {}", name, view.error().message));
+    return {};
+  }
+  ops_.write(values, *view);
+  return *view;
+}
+
+float WeightBinder::scalar(const std::string& name) {
+  const TensorEntry* stored = checkpoint_.find(name);
+  const TensorEntry* tensor = stored != nullptr && stored->shape.empty() ? find(name, {}) : find(name, {1});
+  float value = 0;
+  if (tensor != nullptr) format_info(*tensor->format).decode(tensor->bytes.data(), 1, &value);
+  return value;
+}
+
+Result<void> WeightBinder::finish() const {
+  if (problems_.empty()) return {};
+  const size_t shown = std::min(problems_.size(), kProblemsShown);
+  std::string message = fmt::format(
+      "{}: {} tensor{} do not fit config.json: {}", source_, problems_.size(), problems_.size() == 1 ? "" : "s",
+      fmt::join(problems_.begin(), problems_.begin() + static_cast<std::ptrdiff_t>(shown), "; "));
+  if (problems_.size() > shown) message += fmt::format("; and {} more", problems_.size() - shown);
+  return Error{ErrorCode::kCorruptFile, message};
+}
+
+QuantizedMatrix WeightBinder::prepared(const std::string& name, QuantizedMatrix w) {
+  if (auto done = ops_.prepare(w); !done) problems_.push_back(fmt::format("{}: {}", name, done.error().message));
+  return w;
+}
+
+const TensorEntry* WeightBinder::find(const std::string& name, std::initializer_list<int64_t> shape) {
+  const TensorEntry* tensor = checkpoint_.find(name);
+  if (tensor == nullptr) {
+    problems_.push_back(fmt::format("{} is missing, expected {}", name, shape_text(shape)));
+  } else if (!std::equal(tensor->shape.begin(), tensor->shape.end(), shape.begin(), shape.end())) {
+    problems_.push_back(fmt::format("{} is {}, expected {}", name, shape_text(tensor->shape), shape_text(shape)));
+  } else if (!tensor->format) {
+    problems_.push_back(fmt::format("{} holds {}, expected BF16, F16 or F32", name, tensor->element));
+  } else {
+    return tensor;
+  }
+  return nullptr;
+}
+
+}  // namespace lapidary

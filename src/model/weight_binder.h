@@ -1,0 +1,54 @@
+// WeightBinder: finds tensors by name, checks every shape, and collects all that is wrong before giving up.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "files/checkpoint.h"
+#include "model/weights.h"
+#include "ops/ops.h"
+
+namespace lapidary {
+
+// Each getter returns what it found, or something empty where the tensor is missing or another one; finish() then says
+// so. source names the file or directory in messages.
+class WeightBinder {
+ public:
+  WeightBinder(const Checkpoint& checkpoint, std::string_view source, Ops& ops)
+      : checkpoint_(checkpoint), source_(source), ops_(ops) {}
+
+  // The text decoder's prefix: whichever of the known ones holds the embedding table.
+  std::string text_prefix() const;
+  // The first of several names that exists; for tensors that releases and re-exports call differently.
+  std::string first_of(std::initializer_list<std::string> names) const;
+
+  // A tensor [out, in], prepared for products.
+  QuantizedMatrix matrix(const std::string& name, int64_t out, int64_t in);
+  // A tensor of any shape read as a matrix [out, in] over the same bytes.
+  QuantizedMatrix as_matrix(const std::string& name, std::initializer_list<int64_t> shape, int64_t out, int64_t in);
+  // A table whose rows are looked up and never multiplied: stays in the mapped file.
+  QuantizedMatrix table(const std::string& name, int64_t rows, int64_t cols);
+  // The experts of a layer, which lie behind each other: gate_up [experts, 2 * hidden, dim], each expert's gate before
+  // its up; down [experts, dim, hidden].
+  std::vector<MlpWeights> experts(const std::string& prefix, const MoeSpec& moe, int64_t dim);
+  // [cols] in f32. Times factor, for constants that the model multiplies a norm's output with.
+  NormWeight vector(const std::string& name, int64_t cols, float factor = 1.0f);
+  // Stored as [1] or, by some exporters, as [].
+  float scalar(const std::string& name);
+
+  // Errors: kCorruptFile, listing what does not fit.
+  Result<void> finish() const;
+
+ private:
+  QuantizedMatrix prepared(const std::string& name, QuantizedMatrix w);
+  const TensorEntry* find(const std::string& name, std::initializer_list<int64_t> shape);
+
+  const Checkpoint& checkpoint_;
+  std::string source_;
+  Ops& ops_;
+  std::vector<std::string> problems_;
+};
+
+}  // namespace lapidary
