@@ -72,6 +72,17 @@ struct MlpWeights {
   QuantizedMatrix down;      // [dim, hidden]
 };
 
+// Attention of a row over itself and the few rows before it, with a learned key for each distance.
+struct LocalAttention {
+  int32_t heads = 0, head_dim = 0;
+  int32_t keys = 0;    // rows in sight, the row itself included; at most kLocalKeysMax
+  NormWeight q_scale;  // [head_dim], the same for every head
+  float k_scale = 1.0f;
+  float cap = 0;         // of the scores
+  TensorView distances;  // [at least keys, heads * head_dim]: row d is the key of distance d
+};
+inline constexpr int32_t kLocalKeysMax = 64;
+
 // What experts() writes to on the way. rows: the most rows of a call; active: experts of a row.
 struct ExpertWorkspace {
   TensorView rows, pairs;  // [rows * active, 1] kI32: by expert, the rows that chose it and their places in chosen
@@ -142,6 +153,12 @@ class Ops {
   virtual void scale(float factor, TensorView x) = 0;
   // x = cap * tanh(x / cap)
   virtual void softcap(float cap, TensorView x) = 0;
+  // out = min(high, max(low, x)); NaN stays NaN; out may be x. The bounds may be infinite.
+  virtual void clamp(float low, float high, TensorView x, TensorView out) = 0;
+  // x = x / (1 + exp(-x))
+  virtual void silu(TensorView x) = 0;
+  // out[c] = x[c] / (1 + exp(-x[out.cols + c])): values first, then their gates.   x [rows, 2 * out.cols]
+  virtual void glu(TensorView x, TensorView out) = 0;
   // out[i] = x[rows[i]]   rows [out.rows, 1] kI32
   virtual void gather_rows(TensorView x, TensorView rows, TensorView out) = 0;
   // x[rows[i]] += weights[i] * y[i]   rows [y.rows, 1] kI32, no row twice; weights [y.rows, 1]; y may be overwritten
@@ -152,6 +169,20 @@ class Ops {
   // logits [rows, experts]; chosen [rows * active, 1] kI32; weights [rows * active, 1]
   virtual void route(TensorView logits, NormWeight expert_scale, int32_t active, TensorView chosen,
                      TensorView weights) = 0;
+  // A convolution along the rows that only looks back, each column by itself:
+  //   out[t] = sum over i of w[i] * x[t - w.rows + 1 + i], rows before the first being zero.
+  // w [taps, cols] f32; out is not x
+  virtual void causal_conv(TensorView x, TensorView w, TensorView out) = 0;
+  // The windows of a 3 x 3 convolution with stride 2 and a border of zeros, so that project() with the kernel
+  // [out channels, channels * 9] is the convolution. x [times * bands, channels] holds a picture time after time, band
+  // after band; with H = (bands + 1) / 2
+  //   out[t * H + f, c * 9 + 3 * a + b] = x[(first + 2 t + a) * bands + 2 f - 1 + b, c], zero outside the picture.
+  // out [windows * H, channels * 9]; first is -1 where the first window begins with the border
+  virtual void unfold(TensorView x, int32_t bands, int32_t first, TensorView out) = 0;
+  // Per head, over the rows s in (t - keys, t] that exist, all rows being one clip in order:
+  //   score(t, s) = cap * tanh((q[t] * q_scale) . (k_scale * k[s] + distances[t - s]) / cap)
+  //   out[t] = sum over s of softmax(score(t, .))[s] * v[s].   q, k, v, out [rows, heads * head_dim]; out may be q
+  virtual void local_attention(const LocalAttention& how, TensorView q, TensorView k, TensorView v, TensorView out) = 0;
   // x = 0
   virtual void clear(TensorView x) = 0;
   // to = from, the same shape

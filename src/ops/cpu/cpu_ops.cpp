@@ -230,6 +230,27 @@ void CpuOps::softcap(float cap, TensorView x) {
              [&](int32_t r, int32_t first, int32_t count) { kernels_.softcap(cap, x.row<float>(r) + first, count); });
 }
 
+void CpuOps::clamp(float low, float high, TensorView x, TensorView out) {
+  CHECK(is_activation(x) && is_activation(out) && same_shape(x, out));
+  each_piece(x.rows, x.cols, [&](int32_t r, int32_t first, int32_t count) {
+    kernels_.clamp(low, high, x.row<float>(r) + first, out.row<float>(r) + first, count);
+  });
+}
+
+void CpuOps::silu(TensorView x) {
+  CHECK(is_activation(x));
+  each_piece(x.rows, x.cols,
+             [&](int32_t r, int32_t first, int32_t count) { kernels_.silu(x.row<float>(r) + first, count); });
+}
+
+void CpuOps::glu(TensorView x, TensorView out) {
+  CHECK(is_activation(x) && is_activation(out) && x.rows == out.rows && x.cols == 2 * out.cols);
+  each_piece(out.rows, out.cols, [&](int32_t r, int32_t first, int32_t count) {
+    const float* values = x.row<float>(r) + first;
+    kernels_.glu(values, values + out.cols, out.row<float>(r) + first, count);
+  });
+}
+
 void CpuOps::gather_rows(TensorView x, TensorView rows, TensorView out) {
   CHECK(is_activation(x) && is_activation(out) && is_index(rows, out.rows) && x.cols == out.cols);
   for (int32_t i = 0; i < out.rows; ++i) {

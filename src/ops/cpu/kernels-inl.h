@@ -7,6 +7,8 @@
 #include "ops/cpu/attention-inl.h"  // softmax, values
 #include "ops/cpu/rows-inl.h"       // norms and element-wise operations
 
+#include "ops/cpu/local-attention-inl.h"
+
 constexpr CpuKernels common_kernels(const char* name) {
   CpuKernels kernels{};
   kernels.name = name;
@@ -33,6 +35,11 @@ constexpr CpuKernels common_kernels(const char* name) {
   kernels.scale = scale;
   kernels.divide = divide;
   kernels.softcap = softcap;
+  kernels.clamp = clamp;
+  kernels.silu = silu;
+  kernels.glu = glu;
+  kernels.multiply_add = multiply_add;
+  kernels.local_attention = local_attention;
   kernels.read_all = read_all;
   return kernels;
 }

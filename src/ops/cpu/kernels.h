@@ -15,7 +15,8 @@ namespace lapidary {
 inline constexpr int32_t kTileOutputs = 4;     // weight rows of a tile
 inline constexpr int32_t kTileColumnsMax = 6;  // activation rows of a tile, at most
 inline constexpr int32_t kTileLanesMax = 16;
-inline constexpr int32_t kFormatsMax = 32;  // bound of the tables indexed by Format
+inline constexpr int32_t kLocalScoresMax = 64;  // rows in sight of local_attention, at most
+inline constexpr int32_t kFormatsMax = 32;      // bound of the tables indexed by Format
 
 // One tile: up to 4 weight rows against the rows of one panel, over one piece of the input dimension.
 struct TileArgs {
@@ -54,6 +55,19 @@ struct SoftmaxState {
   float largest, total;
 };
 
+// One head of one row: see Ops::local_attention. k and v point at the row itself, `stride` floats before it lies the
+// row of distance 1, and so on.
+struct LocalAttentionArgs {
+  const float *q = nullptr, *q_scale = nullptr;  // [dim]
+  const float *k = nullptr, *v = nullptr;
+  int64_t k_stride = 0, v_stride = 0;
+  const float* distances = nullptr;  // row d: the key of distance d
+  int64_t distance_stride = 0;
+  int32_t keys = 0, dim = 0;  // keys: 1..kLocalScoresMax
+  float k_scale = 1.0f, cap = 0;
+  float* out = nullptr;  // [dim]; may be q
+};
+
 struct CpuKernels {
   const char* name = nullptr;
   int32_t lanes = 0;
@@ -90,6 +104,12 @@ struct CpuKernels {
   void (*scale)(float factor, const float* x, float* out, int32_t count) = nullptr;
   void (*divide)(float divisor, const float* x, float* out, int32_t count) = nullptr;
   void (*softcap)(float cap, float* x, int32_t count) = nullptr;
+  void (*clamp)(float low, float high, const float* x, float* out, int32_t count) = nullptr;
+  void (*silu)(float* x, int32_t count) = nullptr;
+  void (*glu)(const float* x, const float* gate, float* out, int32_t count) = nullptr;
+  // out += w * x
+  void (*multiply_add)(const float* w, const float* x, float* out, int32_t count) = nullptr;
+  void (*local_attention)(const LocalAttentionArgs& args) = nullptr;
 
   // Loads every byte of a multiple of 256 and returns something that depends on them all: for measuring bandwidth.
   float (*read_all)(const std::byte* from, int64_t bytes) = nullptr;

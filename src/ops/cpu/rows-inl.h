@@ -116,6 +116,36 @@ void softcap(float cap, float* x, int32_t count) {
       });
 }
 
+// NaN stays NaN: both comparisons take their second operand then.
+void clamp(float low, float high, const float* x, float* out, int32_t count) {
+  each_vector(
+      count, [&](int32_t i, int n) __attribute__((always_inline)) {
+        store_up_to(out + i, min(splat(high), max(splat(low), load_up_to(x + i, n))), n);
+      });
+}
+
+void silu(float* x, int32_t count) {
+  each_vector(
+      count, [&](int32_t i, int n) __attribute__((always_inline)) {
+        const F32 value = load_up_to(x + i, n);
+        store_up_to(x + i, value / (splat(1.0f) + exp(zeros() - value)), n);
+      });
+}
+
+void glu(const float* x, const float* gate, float* out, int32_t count) {
+  each_vector(
+      count, [&](int32_t i, int n) __attribute__((always_inline)) {
+        store_up_to(out + i, load_up_to(x + i, n) / (splat(1.0f) + exp(zeros() - load_up_to(gate + i, n))), n);
+      });
+}
+
+void multiply_add(const float* w, const float* x, float* out, int32_t count) {
+  each_vector(
+      count, [&](int32_t i, int n) __attribute__((always_inline)) {
+        store_up_to(out + i, fma(load_up_to(w + i, n), load_up_to(x + i, n), load_up_to(out + i, n)), n);
+      });
+}
+
 float read_all(const std::byte* from, int64_t bytes) {
   const float* data = reinterpret_cast<const float*>(from);
   F32 largest[4] = {zeros(), zeros(), zeros(), zeros()};

@@ -39,10 +39,16 @@ class ReferenceOps final : public Ops {
   void add_rows(const QuantizedMatrix& table, TensorView rows, TensorView x) override;
   void scale(float factor, TensorView x) override;
   void softcap(float cap, TensorView x) override;
+  void clamp(float low, float high, TensorView x, TensorView out) override;
+  void silu(TensorView x) override;
+  void glu(TensorView x, TensorView out) override;
   void gather_rows(TensorView x, TensorView rows, TensorView out) override;
   void scatter_add_rows(TensorView y, TensorView rows, TensorView weights, TensorView x) override;
   void route(TensorView logits, NormWeight expert_scale, int32_t active, TensorView chosen,
              TensorView weights) override;
+  void causal_conv(TensorView x, TensorView w, TensorView out) override;
+  void unfold(TensorView x, int32_t bands, int32_t first, TensorView out) override;
+  void local_attention(const LocalAttention& how, TensorView q, TensorView k, TensorView v, TensorView out) override;
   void clear(TensorView x) override;
   void copy(TensorView from, TensorView to) override;
 
