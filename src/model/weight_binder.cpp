@@ -51,6 +51,23 @@ QuantizedMatrix WeightBinder::table(const std::string& name, int64_t rows, int64
   return tensor == nullptr ? QuantizedMatrix{} : matrix_over(*tensor, tensor->bytes, rows, cols);
 }
 
+ClippedMatrix WeightBinder::linear(const std::string& name, int64_t out, int64_t in, bool clipped) {
+  ClippedMatrix w;
+  w.matrix = matrix(name + ".linear.weight", out, in);
+  if (!clipped) return w;
+  const auto range = [&](const std::string& part) {
+    const ClipRange bounds{scalar(name + part + "_min"), scalar(name + part + "_max")};
+    if (!(bounds.low <= bounds.high)) {
+      problems_.push_back(fmt::format("{}{}_min is {}, {}_max {}: expected a range", name, part, bounds.low,
+                                      part.substr(1), bounds.high));
+    }
+    return bounds;
+  };
+  w.input = range(".input");
+  w.output = range(".output");
+  return w;
+}
+
 std::vector<MlpWeights> WeightBinder::experts(const std::string& prefix, const MoeSpec& moe, int64_t dim) {
   const std::string gate_up_name = prefix + "experts.gate_up_proj", down_name = prefix + "experts.down_proj";
   const TensorEntry* gate_up = find(gate_up_name, {moe.experts, 2LL * moe.hidden, dim});

@@ -12,6 +12,12 @@
 
 namespace lapidary {
 
+// The linear layer of a tower: clamp(matrix * clamp(x, input), output). Ranges of infinities, where the model has none.
+struct ClippedMatrix {
+  QuantizedMatrix matrix;
+  ClipRange input, output;
+};
+
 // A layer's mixture of experts, which answers next to the dense network.
 struct MoeWeights {
   NormWeight router_scale;                                      // [dim], 1 / sqrt(dim) included

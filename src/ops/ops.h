@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,6 +65,13 @@ struct OpsOptions {
   int32_t threads = 0;                     // 0: one per physical core
   Precision precision = Precision::kFast;  // kFull: f32 activations against weights decoded to f32
   DType kv_type = DType::kBF16;            // kBF16, kF16 or kF32
+};
+
+// What values are limited to: [low, high], low <= high. Without bounds by default.
+struct ClipRange {
+  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
+  bool unbounded() const { return low == -std::numeric_limits<float>::infinity() && high == -low; }
+  bool operator==(const ClipRange&) const = default;
 };
 
 // A gated feed-forward network: down * (gelu(gate * x) * (up * x)). The dense one of a layer, or one expert's.
@@ -153,8 +161,8 @@ class Ops {
   virtual void scale(float factor, TensorView x) = 0;
   // x = cap * tanh(x / cap)
   virtual void softcap(float cap, TensorView x) = 0;
-  // out = min(high, max(low, x)); NaN stays NaN; out may be x. The bounds may be infinite.
-  virtual void clamp(float low, float high, TensorView x, TensorView out) = 0;
+  // out = min(max(x, low), high); out may be x. NaN stays NaN.
+  virtual void clamp(TensorView x, ClipRange range, TensorView out) = 0;
   // x = x / (1 + exp(-x))
   virtual void silu(TensorView x) = 0;
   // out[c] = x[c] / (1 + exp(-x[out.cols + c])): values first, then their gates.   x [rows, 2 * out.cols]

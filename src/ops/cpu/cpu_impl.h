@@ -43,7 +43,7 @@ class CpuOps final : public Ops {
   void add_rows(const QuantizedMatrix& table, TensorView rows, TensorView x) override;
   void scale(float factor, TensorView x) override;
   void softcap(float cap, TensorView x) override;
-  void clamp(float low, float high, TensorView x, TensorView out) override;
+  void clamp(TensorView x, ClipRange range, TensorView out) override;
   void silu(TensorView x) override;
   void glu(TensorView x, TensorView out) override;
   void gather_rows(TensorView x, TensorView rows, TensorView out) override;

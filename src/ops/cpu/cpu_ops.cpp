@@ -230,10 +230,10 @@ void CpuOps::softcap(float cap, TensorView x) {
              [&](int32_t r, int32_t first, int32_t count) { kernels_.softcap(cap, x.row<float>(r) + first, count); });
 }
 
-void CpuOps::clamp(float low, float high, TensorView x, TensorView out) {
-  CHECK(is_activation(x) && is_activation(out) && same_shape(x, out));
+void CpuOps::clamp(TensorView x, ClipRange range, TensorView out) {
+  CHECK(is_activation(x) && is_activation(out) && same_shape(x, out) && range.low <= range.high);
   each_piece(x.rows, x.cols, [&](int32_t r, int32_t first, int32_t count) {
-    kernels_.clamp(low, high, x.row<float>(r) + first, out.row<float>(r) + first, count);
+    kernels_.clamp(range.low, range.high, x.row<float>(r) + first, out.row<float>(r) + first, count);
   });
 }
 

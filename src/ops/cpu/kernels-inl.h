@@ -34,8 +34,8 @@ constexpr CpuKernels common_kernels(const char* name) {
   kernels.add = add;
   kernels.scale = scale;
   kernels.divide = divide;
-  kernels.softcap = softcap;
   kernels.clamp = clamp;
+  kernels.softcap = softcap;
   kernels.silu = silu;
   kernels.glu = glu;
   kernels.multiply_add = multiply_add;

@@ -109,18 +109,19 @@ void divide(float divisor, const float* x, float* out, int32_t count) {
                  __attribute__((always_inline)) { store_up_to(out + i, load_up_to(x + i, n) / splat(divisor), n); });
 }
 
+// The bound stands first: where the value is NaN, min and max give their second argument.
+void clamp(float low, float high, const float* x, float* out, int32_t count) {
+  const F32 least = splat(low), most = splat(high);
+  each_vector(
+      count, [&](int32_t i, int n) __attribute__((always_inline)) {
+        store_up_to(out + i, min(most, max(least, load_up_to(x + i, n))), n);
+      });
+}
+
 void softcap(float cap, float* x, int32_t count) {
   each_vector(
       count, [&](int32_t i, int n) __attribute__((always_inline)) {
         store_up_to(x + i, splat(cap) * tanh(load_up_to(x + i, n) / splat(cap)), n);
-      });
-}
-
-// NaN stays NaN: both comparisons take their second operand then.
-void clamp(float low, float high, const float* x, float* out, int32_t count) {
-  each_vector(
-      count, [&](int32_t i, int n) __attribute__((always_inline)) {
-        store_up_to(out + i, min(splat(high), max(splat(low), load_up_to(x + i, n))), n);
       });
 }
 

@@ -212,6 +212,17 @@ void ReferenceOps::softcap(float cap, TensorView x) {
   }
 }
 
+void ReferenceOps::clamp(TensorView x, ClipRange range, TensorView out) {
+  CHECK(is_activation(x) && is_activation(out) && same_shape(x, out) && range.low <= range.high);
+  const double low = range.low, high = range.high;
+  for (int32_t r = 0; r < x.rows; ++r) {
+    for (int32_t c = 0; c < x.cols; ++c) {
+      const double value = x.row<double>(r)[c];
+      out.row<double>(r)[c] = value < low ? low : value > high ? high : value;
+    }
+  }
+}
+
 void ReferenceOps::gather_rows(TensorView x, TensorView rows, TensorView out) {
   CHECK(is_activation(x) && is_activation(out) && is_index(rows, out.rows) && x.cols == out.cols);
   for (int32_t i = 0; i < out.rows; ++i) {

@@ -17,19 +17,6 @@ double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
 }  // namespace
 
-void ReferenceOps::clamp(float low, float high, TensorView x, TensorView out) {
-  CHECK(is_activation(x) && is_activation(out) && same_shape(x, out));
-  const double least = static_cast<double>(low), most = static_cast<double>(high);
-  for (int32_t r = 0; r < x.rows; ++r) {
-    for (int32_t c = 0; c < x.cols; ++c) {
-      double value = x.row<double>(r)[c];
-      if (value < least) value = least;
-      if (value > most) value = most;
-      out.row<double>(r)[c] = value;
-    }
-  }
-}
-
 void ReferenceOps::silu(TensorView x) {
   CHECK(is_activation(x));
   for (int32_t r = 0; r < x.rows; ++r) {
