@@ -17,6 +17,7 @@ import torch
 import cases
 import drafters
 import media
+import sounds
 import texts
 import tiny_models
 import tiny_variants
@@ -41,6 +42,7 @@ def main() -> None:
             tiny_variants.write(spec, out / "models" / spec.name)
     if "media" in arguments.only:
         media.write(out / "media")
+        sounds.write(out / "media" / "sounds")
     if "texts" in arguments.only:
         texts.write(out / "models" / tiny_models.SPECS[0].name, out / "tokenizer")
     if "cases" in arguments.only:

@@ -8,6 +8,7 @@
 
 #include "media/av_source.h"
 #include "media/content_hash.h"
+#include "media/mel.h"
 #include "media/resample.h"
 
 namespace lapidary {
@@ -141,6 +142,32 @@ MediaInput audio_frames(std::span<const float> samples, const AudioOptions& opti
   hash.add(static_cast<uint64_t>(input.kind));
   hash.add(static_cast<uint64_t>(input.cols));
   hash.add(std::as_bytes(samples));  // its length too: zeros at the end are not padding
+  input.content_hash = hash.value();
+  return input;
+}
+
+Result<MediaInput> audio_input(std::span<const float> samples, const AudioOptions& options) {
+  if (!options.mel) return audio_frames(samples, options);
+  CHECK(std::ssize(samples) <= options.clip_samples_max);
+  const MelOptions& mel = *options.mel;
+  const int32_t rows = mel_rows(std::ssize(samples), mel);
+  if (rows == 0) {
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("expected more than {} samples of sound at {} Hz, found {}",
+                             mel.frame_samples - mel.frame_samples / 2, kSampleRate, samples.size())};
+  }
+  MediaInput input;
+  input.kind = MediaKind::kAudio;
+  input.value_rows = rows;
+  input.cols = mel.bands;
+  // Two convolutions with stride 2 follow, each of which rounds up.
+  input.rows = ((rows + 1) / 2 + 1) / 2;
+  input.values = log_mel(samples, mel);
+  input.seconds = static_cast<double>(samples.size()) / kSampleRate;
+  ContentHash hash;
+  hash.add(static_cast<uint64_t>(input.kind));
+  hash.add(static_cast<uint64_t>(input.cols));
+  hash.add(std::as_bytes(std::span<const float>(input.values)));
   input.content_hash = hash.value();
   return input;
 }

@@ -39,4 +39,8 @@ Result<Waveform> decode_audio(std::span<const std::byte> bytes, std::string_view
 // not empty and at most clip_samples_max long.
 MediaInput audio_frames(std::span<const float> samples, const AudioOptions& options);
 
+// What the model reads of a clip: log-mel rows, four of them a soft token, where options.mel; else frames of samples.
+// Errors: kInvalidArgument for a clip so short that it has no mel row.
+Result<MediaInput> audio_input(std::span<const float> samples, const AudioOptions& options);
+
 }  // namespace lapidary

@@ -1,5 +1,7 @@
 #include "media/media_loader.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -49,8 +51,10 @@ Result<LoadedMedia> load_image(std::span<const std::byte> bytes, std::string_vie
 
 Result<LoadedMedia> load_audio(std::span<const std::byte> bytes, std::string_view name, const AudioOptions& options) {
   ASSIGN_OR_RETURN(const Waveform wave, decode_audio(bytes, name, options.clip_samples_max));
+  auto input = audio_input(wave.samples, options);
+  if (!input) return Error{input.error().code, fmt::format("{}: {}", name, input.error().message)};
   LoadedMedia loaded;
-  loaded.inputs.push_back(audio_frames(wave.samples, options));
+  loaded.inputs.push_back(std::move(*input));
   loaded.summary = summarise(name, loaded.inputs);
   loaded.summary.seconds = wave.seconds();
   loaded.summary.source_rate = wave.source_rate;

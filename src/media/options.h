@@ -30,8 +30,18 @@ struct VideoOptions {
   ImageOptions frame() const { return {patch_size, pooling_kernel_size, max_soft_tokens}; }
 };
 
+// Log-mel rows, which a conformer reads.
+struct MelOptions {
+  int32_t bands = 128;
+  int32_t frame_samples = 320, hop_samples = 160;  // at 16 kHz: 20 and 10 ms
+  int32_t fft_length = 512;                        // a power of two, at least frame_samples
+  double low_hz = 0, high_hz = 8000;
+  double floor = 1e-3;  // added before the logarithm
+};
+
 struct AudioOptions {
   int32_t samples_per_token = 640;                            // at 16 kHz: 40 ms
+  std::optional<MelOptions> mel;                              // instead of frames of samples
   int32_t clip_samples_max = kLimits.audio_clip_samples_max;  // what is longer is cut
 };
 

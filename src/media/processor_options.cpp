@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "base/limits.h"
 #include "base/mapped_file.h"
@@ -17,6 +18,9 @@ namespace {
 constexpr int64_t kPatchSizeMax = 64;
 constexpr int64_t kPoolingMax = 16;
 constexpr int64_t kBicubic = 3;  // PIL's number
+constexpr int64_t kMelBandsMax = 1024;
+constexpr int64_t kFftLengthMax = 8192;
+constexpr int64_t kHopSamplesMin = 16;  // bounds the rows of a clip
 constexpr double kRescaleFactor = 1.0 / 255.0;
 
 Error wrong(const JsonObject& section, std::string_view key, std::string_view expected) {
@@ -82,12 +86,46 @@ Result<void> read_video(const JsonObject& section, VideoOptions& options) {
   return {};
 }
 
-// The conformer models' extractor has feature_size mel bands; only the encoder-free one has samples per token.
+// Steps of the conformer's extractor that are switched off in every release.
+Result<void> check_unused_steps(const JsonObject& section) {
+  for (const auto& [key, off] : {std::pair{"dither", 0.0}, {"preemphasis", 0.0}, {"input_scale_factor", 1.0}}) {
+    ASSIGN_OR_RETURN(const double value, section.number_or(key, off));
+    if (value != off) return wrong(section, key, fmt::format("{}", off));
+  }
+  for (const std::string_view key : {"per_bin_mean", "per_bin_stddev"}) {
+    if (section.has(key)) return wrong(section, key, "null");
+  }
+  return {};
+}
+
+Result<MelOptions> read_mel(const JsonObject& section) {
+  RETURN_IF_ERROR(check_unused_steps(section));
+  MelOptions mel;
+  ASSIGN_OR_RETURN(mel.bands, section.integer_or("feature_size", 1, kMelBandsMax, mel.bands));
+  ASSIGN_OR_RETURN(mel.frame_samples, section.integer_or("frame_length", 2, kFftLengthMax, mel.frame_samples));
+  ASSIGN_OR_RETURN(mel.hop_samples, section.integer_or("hop_length", kHopSamplesMin, kFftLengthMax, mel.hop_samples));
+  ASSIGN_OR_RETURN(mel.fft_length, section.integer_or("fft_length", 2, kFftLengthMax, mel.fft_length));
+  if ((mel.fft_length & (mel.fft_length - 1)) != 0 || mel.fft_length < mel.frame_samples)
+    return wrong(section, "fft_length", fmt::format("a power of two, at least frame_length, {}", mel.frame_samples));
+  ASSIGN_OR_RETURN(mel.low_hz, section.number_or("min_frequency", mel.low_hz));
+  ASSIGN_OR_RETURN(mel.high_hz, section.number_or("max_frequency", mel.high_hz));
+  if (!(mel.low_hz >= 0 && mel.low_hz < mel.high_hz && mel.high_hz <= kSampleRate / 2.0))
+    return wrong(section, "max_frequency", fmt::format("more than {} and at most {}", mel.low_hz, kSampleRate / 2));
+  ASSIGN_OR_RETURN(mel.floor, section.number_or("mel_floor", mel.floor));
+  if (!(mel.floor > 0 && std::isfinite(mel.floor))) return wrong(section, "mel_floor", "a number above 0");
+  return mel;
+}
+
+// Two extractors exist: the conformer's makes mel bands, the encoder-free one has samples per token. Both have a
+// feature_size.
 Result<void> read_audio(const JsonObject& section, AudioOptions& options) {
   ASSIGN_OR_RETURN(const int64_t rate, section.integer_or("sampling_rate", 0, INT32_MAX, kSampleRate));
   if (rate != kSampleRate) return wrong(section, "sampling_rate", fmt::format("{}", kSampleRate));
   ASSIGN_OR_RETURN(options.samples_per_token, section.integer_or("audio_samples_per_token", 1, options.clip_samples_max,
                                                                  options.samples_per_token));
+  ASSIGN_OR_RETURN(const std::string type, section.string_or("feature_extractor_type", ""));
+  if (type != "Gemma4AudioFeatureExtractor") return {};
+  ASSIGN_OR_RETURN(options.mel, read_mel(section));
   return {};
 }
 

@@ -51,8 +51,26 @@ TEST(ProcessorOptions, WhatIsMissingKeepsTheReleasedValues) {
   EXPECT_EQ(none->image.max_soft_tokens, 280);
 }
 
+// A conformer's extractor with one more setting.
+std::string mel(const std::string& setting) {
+  return R"({"feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor", )" + setting + "}}";
+}
+
+TEST(ProcessorOptions, OnlyTheConformersExtractorMakesMelRows) {
+  const auto unified = parse(
+      R"({"feature_extractor": {"feature_extractor_type": "Gemma4UnifiedAudioFeatureExtractor", "feature_size": 640}})");
+  ASSERT_TRUE(unified);
+  EXPECT_FALSE(unified->audio.mel);
+  const auto conformer = parse(mel(R"("feature_size": 32, "hop_length": 80, "per_bin_mean": null, "dither": 0.0)"));
+  ASSERT_TRUE(conformer) << conformer.error().message;
+  ASSERT_TRUE(conformer->audio.mel);
+  EXPECT_EQ(conformer->audio.mel->bands, 32);
+  EXPECT_EQ(conformer->audio.mel->hop_samples, 80);
+  EXPECT_EQ(conformer->audio.mel->frame_samples, 320);
+}
+
 TEST(ProcessorOptions, ErrorsNameTheKey) {
-  const std::pair<const char*, const char*> cases[] = {
+  const std::pair<std::string, const char*> cases[] = {
       {R"([])", "p.json: expected a JSON object"},
       {R"({"image_processor": 3})", "\"image_processor\": expected an object, found 3"},
       {R"({"image_processor": {"max_soft_tokens": 256}})",
@@ -69,6 +87,14 @@ TEST(ProcessorOptions, ErrorsNameTheKey) {
       {R"({"video_processor": {"fps": 0}})", "\"fps\": expected a number above 0, found 0"},
       {R"({"feature_extractor": {"sampling_rate": 24000}})", "\"sampling_rate\": expected 16000, found 24000"},
       {R"({"feature_extractor": {"audio_samples_per_token": 0}})", "\"audio_samples_per_token\""},
+      {mel(R"("fft_length": 300)"), "\"fft_length\": expected a power of two, at least frame_length, 320, found 300"},
+      {mel(R"("fft_length": 256)"), "\"fft_length\": expected a power of two, at least frame_length, 320, found 256"},
+      {mel(R"("hop_length": 1)"), "\"hop_length\": expected an integer in [16, 8192], found 1"},
+      {mel(R"("feature_size": 1000000)"), "\"feature_size\""},
+      {mel(R"("max_frequency": 9000)"), "\"max_frequency\": expected more than 0 and at most 8000, found 9000"},
+      {mel(R"("mel_floor": 0)"), "\"mel_floor\": expected a number above 0, found 0"},
+      {mel(R"("dither": 0.1)"), "\"dither\": expected 0, found 0.1"},
+      {mel(R"("per_bin_mean": [1])"), "\"per_bin_mean\": expected null, found [1]"},
   };
   for (const auto& [text, message] : cases) {
     const auto options = parse(text);
