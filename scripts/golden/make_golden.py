@@ -14,11 +14,13 @@ from pathlib import Path
 
 import torch
 
+import audio_cases
 import cases
 import drafters
 import media
 import sounds
 import texts
+import tiny_audio
 import tiny_models
 import tiny_variants
 import variant_cases
@@ -40,6 +42,8 @@ def main() -> None:
         drafters.write_models(out / "models")
         for spec in tiny_variants.SPECS:
             tiny_variants.write(spec, out / "models" / spec.name)
+        for spec, tower in tiny_audio.MODELS:
+            tiny_audio.write(spec, tower, out / "models" / spec.name)
     if "media" in arguments.only:
         media.write(out / "media")
         sounds.write(out / "media" / "sounds")
@@ -48,6 +52,7 @@ def main() -> None:
     if "cases" in arguments.only:
         cases.write(out / "models", out / "media", out / "cases")
         variant_cases.write(out / "models", out / "cases")
+        audio_cases.write(out / "models", out / "media", out / "cases")
     if "drafts" in arguments.only:
         drafters.write_drafts(out / "models", out / "media", out / "cases", out / "drafts")
     for path in sorted(out.rglob("*.safetensors")):

@@ -17,6 +17,7 @@ struct Limits {
   int64_t audio_file_bytes_max = 1LL << 30;
   int32_t audio_seconds_max = 3600;          // decoded length of one file
   int32_t audio_clip_samples_max = 480'000;  // 30 s at 16 kHz: what one clip may hold in a prompt
+  int32_t audio_clip_tokens_max = 750;       // soft tokens of the longest clip
   int64_t video_file_bytes_max = 4LL << 30;
   int32_t video_frames_max = 512;   // sampled frames of one video
   int32_t media_parts_max = 64;     // of one prompt

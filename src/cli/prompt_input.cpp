@@ -61,6 +61,12 @@ void MediaOptions::add_to(CLI::App& app) {
 
 Result<ProcessorOptions> MediaOptions::processor_options(const Engine& engine) const {
   ASSIGN_OR_RETURN(ProcessorOptions options, read_processor_options(engine.model().dir().path));
+  // The model decides what it hears; a processor_config.json may be missing or carry another model's section.
+  if (!engine.model().config().audio_tower) {
+    options.audio.mel.reset();
+  } else if (!options.audio.mel) {
+    options.audio.mel.emplace();
+  }
   if (image_tokens) options.image.max_soft_tokens = *image_tokens;
   if (video_frames) options.video.num_frames = *video_frames;
   if (video_fps) options.video.fps = *video_fps;
@@ -79,12 +85,16 @@ Result<int32_t> MediaShelf::add(const MediaFile& file) {
   if (media.summary.cut) {
     spdlog::warn("{}: longer than a clip may be; only the first {:.0f} s are heard", file.path, media.summary.seconds);
   }
+  return add(file.kind, std::move(media));
+}
+
+Result<int32_t> MediaShelf::add(PartKind kind, LoadedMedia media) {
   Loaded loaded;
   loaded.summary = media.summary;
-  loaded.expansion.kind = media_kind(file.kind);
+  loaded.expansion.kind = media_kind(kind);
   for (MediaInput& input : media.inputs) {
     loaded.expansion.soft_tokens.push_back(input.rows);
-    if (file.kind == PartKind::kVideo) loaded.expansion.seconds.push_back(input.seconds);
+    if (kind == PartKind::kVideo) loaded.expansion.seconds.push_back(input.seconds);
     loaded.inputs.push_back(std::make_shared<const MediaInput>(std::move(input)));
   }
   loaded_.push_back(std::move(loaded));

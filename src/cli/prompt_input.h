@@ -47,6 +47,8 @@ class MediaShelf {
   // Returns the index that parts refer to. Errors: as load_image, load_audio, load_video; kInvalidArgument when there
   // are too many.
   Result<int32_t> add(const MediaFile& file);
+  // Of inputs that are ready.
+  Result<int32_t> add(PartKind kind, LoadedMedia media);
   const MediaSummary& summary(int32_t index) const { return loaded_[static_cast<size_t>(index)].summary; }
 
   // Writes the conversation's prompt and finds every span its input.

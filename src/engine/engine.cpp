@@ -55,7 +55,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
   layout.groups[static_cast<size_t>(AttentionKind::kGlobal)].pages = engine->memory_.global_pages;
   RETURN_IF_ERROR(m.ops().reserve_kv(layout));
   engine->pools_ = {KvPool(engine->memory_.sliding_pages), KvPool(engine->memory_.global_pages)};
-  if (m.config().vision || m.config().audio) {
+  if (m.config().vision || m.config().takes_sound()) {
     ASSIGN_OR_RETURN(engine->soft_, m.ops().allocate(limits.rows_max, m.config().dim, m.ops().activation_type()));
   }
   return engine;

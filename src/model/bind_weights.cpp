@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "model/audio_weights.h"
 #include "model/weight_binder.h"
 #include "model/weights.h"
 
@@ -125,6 +126,7 @@ Result<ModelWeights> bind_weights(const Checkpoint& checkpoint, const ModelConfi
         bind.first_of({"model.embed_audio.embedding_projection.weight", "embed_audio.embedding_projection.weight"}),
         config.dim, config.audio->samples_per_token);
   }
+  if (config.audio_tower) w.audio_tower = bind_audio_tower(bind, *config.audio_tower, config.dim);
   RETURN_IF_ERROR(bind.finish());
   w.bytes_per_token = decode_bytes(w, config);
   return w;

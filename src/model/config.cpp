@@ -142,6 +142,14 @@ Result<void> read_audio(const JsonObject& root, ModelConfig& config) {
   return {};
 }
 
+Result<void> read_audio_tower(const JsonObject& root, ModelConfig& config) {
+  if (!root.has("audio_config")) return {};
+  ASSIGN_OR_RETURN(const JsonObject audio, root.object("audio_config"));
+  ASSIGN_OR_RETURN(config.audio_tower, read_audio_tower_config(audio));
+  ASSIGN_OR_RETURN(config.audio_token_id, token_id(root, "audio_token_id", config.vocab, 258'881));
+  return {};
+}
+
 Result<void> read_eos(const JsonObject& root, ModelConfig& config) {
   const Json* eos = root.find("eos_token_id");
   if (eos == nullptr) return {};
@@ -217,12 +225,13 @@ Result<ModelConfig> read_model_config(const Json& json, std::string_view source)
   if (!text_alone && unified) {
     RETURN_IF_ERROR(read_vision(root, config));
     RETURN_IF_ERROR(read_audio(root, config));
-  } else if (!text_alone && (root.has("vision_config") || root.has("audio_config"))) {
-    config.has_towers = true;
-    spdlog::warn(
-        "{}: the vision and audio encoders of {} are not supported yet: text only, pictures and sound will be "
-        "refused",
-        root.source(), config.variant);
+  } else if (!text_alone) {
+    RETURN_IF_ERROR(read_audio_tower(root, config));
+    config.has_towers = root.has("vision_config");
+    if (config.has_towers) {
+      spdlog::warn("{}: the vision encoder of {} is not supported yet: pictures will be refused", root.source(),
+                   config.variant);
+    }
   }
   RETURN_IF_ERROR(read_eos(root.has("eos_token_id") ? root : text, config));
   return config;

@@ -27,11 +27,11 @@ std::string_view kind_name(MediaKind kind) {
 
 Result<void> check_media(const ModelConfig& config, const MediaInput& input) {
   const bool sound = input.kind == MediaKind::kAudio;
+  if (sound && config.audio_tower) return check_tower_sound(*config.audio_tower, input);
   if (sound ? !config.audio : !config.vision) {
-    if (config.has_towers) {
-      return Error{ErrorCode::kUnsupported,
-                   fmt::format("{}: {} takes only text so far; its vision and audio towers are not supported yet",
-                               kind_name(input.kind), config.variant)};
+    if (!sound && config.has_towers) {
+      return Error{ErrorCode::kUnsupported, fmt::format("{}: {} does not see yet; its vision tower is not supported",
+                                                        kind_name(input.kind), config.variant)};
     }
     return Error{ErrorCode::kUnsupported,
                  fmt::format("the model takes no {}: its config has no {}", sound ? "audio" : "images",
@@ -71,6 +71,9 @@ Result<SoftTokens> SoftTokens::create(const ModelConfig& config, const ModelWeig
     ASSIGN_OR_RETURN(soft.x_rows_, ops.allocate(rows_max, 1, DType::kI32));
     ASSIGN_OR_RETURN(soft.y_rows_, ops.allocate(rows_max, 1, DType::kI32));
   }
+  if (config.audio_tower) {
+    ASSIGN_OR_RETURN(soft.audio_tower_, AudioTower::create(*config.audio_tower, weights.audio_tower, ops));
+  }
   if (config.audio) {
     ASSIGN_OR_RETURN(soft.frames_, ops.allocate(rows_max, config.audio->samples_per_token, type));
   }
@@ -78,6 +81,7 @@ Result<SoftTokens> SoftTokens::create(const ModelConfig& config, const ModelWeig
 }
 
 void SoftTokens::encode(const MediaInput& input, int32_t begin, TensorView out) {
+  if (audio_tower_ && input.kind == MediaKind::kAudio) return audio_tower_->encode(input, begin, out);
   const int32_t piece_max = input.kind == MediaKind::kAudio ? frames_.rows : patches_.rows;
   for (int32_t done = 0; done < out.rows;) {
     const int32_t rows = std::min(piece_max, out.rows - done);

@@ -1,7 +1,11 @@
-// SoftTokens: pictures, frames and clips become rows of the decoder's input. Encoder-free: no tower, one dense layer.
+// SoftTokens: pictures, frames and clips become rows of the decoder's input, sound through the conformer where the
+// model has one, else through one dense layer.
 #pragma once
 
+#include <optional>
+
 #include "base/media_input.h"
+#include "model/audio_tower.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "ops/ops.h"
@@ -19,6 +23,8 @@ class SoftTokens {
   // Encodes rows [begin, begin + out.rows) of a checked input into out [rows, dim].
   void encode(const MediaInput& input, int32_t begin, TensorView out);
 
+  AudioTower* audio_tower() { return audio_tower_ ? &*audio_tower_ : nullptr; }
+
  private:
   SoftTokens(const ModelConfig& config, const ModelWeights& weights, Ops& ops)
       : config_(&config), weights_(&weights), ops_(&ops) {}
@@ -29,6 +35,7 @@ class SoftTokens {
   const ModelConfig* config_;
   const ModelWeights* weights_;
   Ops* ops_;
+  std::optional<AudioTower> audio_tower_;
   TensorView patches_;          // [rows, patch_values]
   TensorView embed_;            // [rows, embed_dim]
   TensorView x_rows_, y_rows_;  // [rows, 1] kI32: rows of the position table

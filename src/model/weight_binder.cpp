@@ -87,12 +87,22 @@ std::vector<MlpWeights> WeightBinder::experts(const std::string& prefix, const M
 }
 
 NormWeight WeightBinder::vector(const std::string& name, int64_t cols, float factor) {
-  const TensorEntry* tensor = find(name, {cols});
+  std::vector<float> stored = values(name, {cols});
+  for (float& value : stored) value *= factor;
+  return keep(name, stored, 1, static_cast<int32_t>(cols));
+}
+
+std::vector<float> WeightBinder::values(const std::string& name, std::initializer_list<int64_t> shape) {
+  const TensorEntry* tensor = find(name, shape);
   if (tensor == nullptr) return {};
-  std::vector<float> values(static_cast<size_t>(cols));
-  format_info(*tensor->format).decode(tensor->bytes.data(), cols, values.data());
-  for (float& value : values) value *= factor;
-  auto view = ops_.allocate(1, static_cast<int32_t>(cols), DType::kF32);
+  std::vector<float> values(static_cast<size_t>(tensor->elements()));
+  format_info(*tensor->format).decode(tensor->bytes.data(), tensor->elements(), values.data());
+  return values;
+}
+
+TensorView WeightBinder::keep(const std::string& name, std::span<const float> values, int32_t rows, int32_t cols) {
+  if (values.empty()) return {};  // said already
+  auto view = ops_.allocate(rows, cols, DType::kF32);
   if (!view) {
     problems_.push_back(fmt::format("{}: {}", name, view.error().message));
     return {};

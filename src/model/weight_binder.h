@@ -2,6 +2,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,10 @@ class WeightBinder {
   std::vector<MlpWeights> experts(const std::string& prefix, const MoeSpec& moe, int64_t dim);
   // [cols] in f32. Times factor, for constants that the model multiplies a norm's output with.
   NormWeight vector(const std::string& name, int64_t cols, float factor = 1.0f);
+  // The values of a tensor of this shape, decoded; empty when it does not fit.
+  std::vector<float> values(const std::string& name, std::initializer_list<int64_t> shape);
+  // What was made of a tensor's values, as [rows, cols] f32 in the backend's memory; name stands for it in messages.
+  TensorView keep(const std::string& name, std::span<const float> values, int32_t rows, int32_t cols);
   // Stored as [1] or, by some exporters, as [].
   float scalar(const std::string& name);
 

@@ -57,6 +57,34 @@ struct VisionPatchWeights {
   QuantizedMatrix projection;                    // [dim, embed_dim]
 };
 
+struct ConformerFfnWeights {
+  NormWeight norm, post_norm;  // [dim]
+  ClippedMatrix up, down;      // [4 * dim, dim], [dim, 4 * dim]
+};
+
+// A feed-forward network, attention, a convolution along time, another feed-forward network.
+struct ConformerLayerWeights {
+  ConformerFfnWeights ffn_before, ffn_after;
+  NormWeight attn_norm, post_attn_norm;  // [dim]
+  ClippedMatrix q, k, v, o;              // [dim, dim]
+  QuantizedMatrix distance;              // [dim, dim]: what makes a key of a distance
+  NormWeight q_scale;                    // [head_dim], with head_dim^-1/2 / ln 2 and the softplus done
+  NormWeight conv_norm, post_conv_norm;  // [dim]
+  ClippedMatrix conv_in, conv_out;       // [2 * dim, dim]: values, then gates; [dim, dim]
+  TensorView conv;                       // [taps, dim] f32
+  NormWeight out_norm;                   // [dim]
+};
+
+struct AudioTowerWeights {
+  QuantizedMatrix conv_first, conv_second;       // [bands, 9], [channels, 9 * bands]
+  NormWeight conv_first_norm, conv_second_norm;  // of the channels
+  QuantizedMatrix input;                         // [dim, bands / 4 * channels]
+  std::vector<ConformerLayerWeights> layers;
+  QuantizedMatrix output;      // [output_dim, dim]
+  NormWeight output_bias;      // [output_dim]
+  QuantizedMatrix projection;  // [decoder dim, output_dim]
+};
+
 // Where the layers' own inputs come from, when config.per_layer_dim > 0; P = layers * per_layer_dim, layer after layer.
 struct PerLayerInputWeights {
   QuantizedMatrix table;  // [vocab, P], times sqrt(per_layer_dim) rounded to bf16; not prepared: read where it lies
@@ -72,6 +100,7 @@ struct ModelWeights {
   NormWeight final_norm;             // [dim]
   VisionPatchWeights vision;         // bound when config.vision
   QuantizedMatrix audio_projection;  // [dim, samples_per_token]; bound when config.audio
+  AudioTowerWeights audio_tower;     // bound when config.audio_tower
   int64_t bytes_per_token = 0;       // weight bytes one decoded token reads: layers (the experts it chooses) and head
 };
 
