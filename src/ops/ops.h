@@ -144,11 +144,18 @@ class Ops {
   // Every head of every row: rms_norm with w [head_dim], then turned to its row's position. heads [rows * n, head_dim];
   // positions [rows, 1]. In place.
   virtual void norm_rope(TensorView heads, NormWeight w, float eps, RopeSpec rope, TensorView positions) = 0;
+  // Every head of every row: rms_norm with w [head_dim], then its first half turned to the row's x and its second half
+  // to its y, each as a head of head_dim / 2 of its own: pairs (i, i + head_dim / 4) by x * theta^(-4 i / head_dim).
+  // heads [rows * n, head_dim], head_dim a multiple of 4; x, y [rows, 1] kI32, not negative. In place.
+  virtual void norm_rope_2d(TensorView heads, NormWeight w, float eps, float theta, TensorView x, TensorView y) = 0;
   // Stores k, v [rows, kv_heads * head_dim] at the rows' positions.
   virtual void kv_write(KvView kv, TensorView k, TensorView v, const AttentionPlan& plan) = 0;
   // out[r, head] = softmax(q . K^T) V over the row's keys; scale 1, no cap; query head h uses K/V head h / (heads /
   // kv_heads). q, out [rows, heads * head_dim]
   virtual void attention(TensorView q, KvView kv, const AttentionPlan& plan, TensorView out) = 0;
+  // out[r, head] = softmax(q[r, head] . K[head]^T) V[head] over all rows; scale 1, no mask: every row sees every row.
+  // q, k, v, out [rows, heads * head_dim]; out may be q. Takes memory in proportion to the rows.
+  virtual void attend_all(TensorView q, TensorView k, TensorView v, int32_t head_dim, TensorView out) = 0;
   // out = gelu(gate) * up with gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)));   out may be gate
   virtual void gelu_mul(TensorView gate, TensorView up, TensorView out) = 0;
   // x += y
@@ -157,6 +164,11 @@ class Ops {
   virtual void add_bias(NormWeight b, TensorView x) = 0;
   // x[r] += table[rows[r]]   rows [x.rows, 1] kI32
   virtual void add_rows(const QuantizedMatrix& table, TensorView rows, TensorView x) = 0;
+  // x[r] *= w   w [1, cols] f32
+  virtual void scale_columns(NormWeight w, TensorView x) = 0;
+  // out[i] = mean of x[rows[i * n + j]] over j < n, in that order; n = rows.rows / out.rows. rows [out.rows * n, 1]
+  // kI32
+  virtual void mean_rows(TensorView x, TensorView rows, TensorView out) = 0;
   // x *= factor
   virtual void scale(float factor, TensorView x) = 0;
   // x = cap * tanh(x / cap)

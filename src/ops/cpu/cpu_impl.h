@@ -35,12 +35,16 @@ class CpuOps final : public Ops {
   void rms_norm(TensorView x, NormWeight w, float eps, TensorView out) override;
   void layer_norm(TensorView x, NormWeight w, NormWeight b, float eps, TensorView out) override;
   void norm_rope(TensorView heads, NormWeight w, float eps, RopeSpec rope, TensorView positions) override;
+  void norm_rope_2d(TensorView heads, NormWeight w, float eps, float theta, TensorView x, TensorView y) override;
   void kv_write(KvView kv, TensorView k, TensorView v, const AttentionPlan& plan) override;
   void attention(TensorView q, KvView kv, const AttentionPlan& plan, TensorView out) override;
+  void attend_all(TensorView q, TensorView k, TensorView v, int32_t head_dim, TensorView out) override;
   void gelu_mul(TensorView gate, TensorView up, TensorView out) override;
   void add(TensorView y, TensorView x) override;
   void add_bias(NormWeight b, TensorView x) override;
   void add_rows(const QuantizedMatrix& table, TensorView rows, TensorView x) override;
+  void scale_columns(NormWeight w, TensorView x) override;
+  void mean_rows(TensorView x, TensorView rows, TensorView out) override;
   void scale(float factor, TensorView x) override;
   void softcap(float cap, TensorView x) override;
   void clamp(TensorView x, ClipRange range, TensorView out) override;
@@ -124,6 +128,20 @@ class CpuOps final : public Ops {
   void start_total(const AttentionCall& call, const AttentionTask& task, AttentionScratch& scratch);
   void finish_total(const AttentionCall& call, const AttentionTask& task, AttentionScratch& scratch);
 
+  // --- attention of all rows (cpu_full_attention.cpp) ---
+  // Some queries of one head against all keys.
+  struct FullAttentionTask {
+    const float *keys = nullptr, *values = nullptr;  // [rows, dim]
+    int32_t rows = 0, dim = 0;
+    int32_t first_query = 0, queries = 0;
+    int32_t column = 0;  // of the head in q and out
+  };
+  void attend_block(const FullAttentionTask& task, TensorView q, TensorView out, AttentionScratch& scratch);
+  void score_chunk(const FullAttentionTask& task, const Staging& staging, int32_t first, int32_t keys,
+                   AttentionScratch& scratch);
+  void add_values(const FullAttentionTask& task, const Staging& staging, int32_t first, int32_t keys,
+                  AttentionScratch& scratch);
+
   // --- rows (cpu_ops.cpp) ---
   // cos and sin of one kind of layer for the rows of a step: the same for every layer of the kind.
   struct RopeTable {
@@ -132,6 +150,14 @@ class CpuOps final : public Ops {
     std::vector<int32_t> positions;
     std::vector<float> cos, sin;  // [positions, pairs]
   };
+  // cos and sin of every coordinate from 0, for heads of which half turns by x and half by y.
+  struct AxisTable {
+    float theta = 0;
+    int32_t axis_dim = 0, pairs = 0;
+    int32_t coordinates = 0;
+    std::vector<float> cos, sin;  // [coordinates, pairs]
+  };
+  const AxisTable& axis_table(float theta, int32_t axis_dim, int32_t coordinates);
   const RopeTable& rope_table(RopeSpec rope, int32_t head_dim, TensorView positions);
   void decode_row(const QuantizedMatrix& w, int64_t row, float factor, float* out) const;
   // body(row) and body(row, first column, columns), over all rows, on as many threads as the work deserves.
@@ -162,8 +188,10 @@ class CpuOps final : public Ops {
   std::vector<AttentionScratch> attention_scratch_;  // by worker
   AlignedBuffer<float> parts_;
   std::vector<SoftmaxState> part_states_;
+  AlignedBuffer<float> head_keys_, head_values_;
 
   std::vector<RopeTable> rope_tables_;
+  std::vector<AxisTable> axis_tables_;
   // This step's inputs.
   std::vector<int32_t> token_ids_, positions_, logit_rows_;
   std::array<AttentionPlan, kAttentionKinds> plans_;

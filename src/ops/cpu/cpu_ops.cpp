@@ -194,6 +194,46 @@ void CpuOps::norm_rope(TensorView heads, NormWeight w, float eps, RopeSpec rope,
   });
 }
 
+const CpuOps::AxisTable& CpuOps::axis_table(float theta, int32_t axis_dim, int32_t coordinates) {
+  auto table = std::find_if(axis_tables_.begin(), axis_tables_.end(),
+                            [&](const AxisTable& t) { return t.axis_dim == axis_dim && t.theta == theta; });
+  if (table == axis_tables_.end()) table = axis_tables_.insert(table, AxisTable{theta, axis_dim});
+  const std::vector<float> frequencies = rope_frequencies({.theta = theta}, axis_dim);
+  table->pairs = static_cast<int32_t>(frequencies.size());
+  for (; table->coordinates < coordinates; ++table->coordinates) {
+    for (const float frequency : frequencies) {
+      const RopeAngle angle = rope_angle(table->coordinates, frequency);
+      table->cos.push_back(angle.cos);
+      table->sin.push_back(angle.sin);
+    }
+  }
+  return *table;
+}
+
+void CpuOps::norm_rope_2d(TensorView heads, NormWeight w, float eps, float theta, TensorView x, TensorView y) {
+  CHECK(is_activation(heads) && is_norm_weight(w, heads.cols) && heads.cols % 4 == 0);
+  if (heads.rows == 0) return;
+  CHECK(x.rows > 0 && heads.rows % x.rows == 0 && is_index(x, x.rows) && is_index(y, x.rows));
+  const int32_t heads_per_row = heads.rows / x.rows, axis_dim = heads.cols / 2;
+  int32_t largest = 0;
+  for (int32_t r = 0; r < x.rows; ++r) {
+    CHECK(*x.row<int32_t>(r) >= 0 && *y.row<int32_t>(r) >= 0);
+    largest = std::max({largest, *x.row<int32_t>(r), *y.row<int32_t>(r)});
+  }
+  const AxisTable& table = axis_table(theta, axis_dim, largest + 1);
+  const float* weight = weight_data(w);
+  each_row(heads.rows, heads.cols, [&](int32_t h, int) {
+    float* head = heads.row<float>(h);
+    kernels_.rms_norm(head, weight, eps, head, heads.cols);
+    const auto turn = [&](float* half, TensorView axis) {
+      const int64_t at = static_cast<int64_t>(*axis.row<int32_t>(h / heads_per_row)) * table.pairs;
+      kernels_.rope(half, table.cos.data() + at, table.sin.data() + at, table.pairs, axis_dim / 2);
+    };
+    turn(head, x);
+    turn(head + axis_dim, y);
+  });
+}
+
 void CpuOps::gelu_mul(TensorView gate, TensorView up, TensorView out) {
   CHECK(is_activation(gate) && is_activation(up) && is_activation(out));
   CHECK(same_shape(gate, up) && same_shape(gate, out));
@@ -214,6 +254,31 @@ void CpuOps::add_bias(NormWeight b, TensorView x) {
   const float* bias = weight_data(b);
   each_piece(x.rows, x.cols, [&](int32_t r, int32_t first, int32_t count) {
     kernels_.add(bias + first, x.row<float>(r) + first, count);
+  });
+}
+
+void CpuOps::scale_columns(NormWeight w, TensorView x) {
+  CHECK(is_activation(x) && !w.empty() && is_norm_weight(w, x.cols));
+  const float* factors = weight_data(w);
+  each_piece(x.rows, x.cols, [&](int32_t r, int32_t first, int32_t count) {
+    kernels_.multiply(factors + first, x.row<float>(r) + first, count);
+  });
+}
+
+void CpuOps::mean_rows(TensorView x, TensorView rows, TensorView out) {
+  CHECK(is_activation(x) && is_activation(out) && x.cols == out.cols);
+  if (out.rows == 0) return;
+  CHECK(is_index(rows, rows.rows) && rows.rows >= out.rows && rows.rows % out.rows == 0);
+  const int32_t count = rows.rows / out.rows;
+  for (int32_t i = 0; i < rows.rows; ++i) CHECK(*rows.row<int32_t>(i) >= 0 && *rows.row<int32_t>(i) < x.rows);
+  each_row(out.rows, count * out.cols, [&](int32_t i, int) {
+    float* mean = out.row<float>(i);
+    const auto member = [&](int32_t j) {
+      return x.row<float>(*rows.row<int32_t>(static_cast<int64_t>(i) * count + j));
+    };
+    std::memcpy(mean, member(0), static_cast<size_t>(out.cols) * sizeof(float));
+    for (int32_t j = 1; j < count; ++j) kernels_.add(member(j), mean, out.cols);
+    kernels_.divide(static_cast<float>(count), mean, mean, out.cols);
   });
 }
 

@@ -34,6 +34,7 @@ constexpr CpuKernels common_kernels(const char* name) {
   kernels.add = add;
   kernels.scale = scale;
   kernels.divide = divide;
+  kernels.multiply = multiply;
   kernels.clamp = clamp;
   kernels.softcap = softcap;
   kernels.silu = silu;

@@ -103,6 +103,7 @@ struct CpuKernels {
   void (*add)(const float* y, float* x, int32_t count) = nullptr;
   void (*scale)(float factor, const float* x, float* out, int32_t count) = nullptr;
   void (*divide)(float divisor, const float* x, float* out, int32_t count) = nullptr;
+  void (*multiply)(const float* y, float* x, int32_t count) = nullptr;
   void (*clamp)(float low, float high, const float* x, float* out, int32_t count) = nullptr;
   void (*softcap)(float cap, float* x, int32_t count) = nullptr;
   void (*silu)(float* x, int32_t count) = nullptr;

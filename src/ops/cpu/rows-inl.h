@@ -97,6 +97,13 @@ void add(const float* y, float* x, int32_t count) {
       });
 }
 
+void multiply(const float* y, float* x, int32_t count) {
+  each_vector(
+      count, [&](int32_t i, int n) __attribute__((always_inline)) {
+        store_up_to(x + i, load_up_to(x + i, n) * load_up_to(y + i, n), n);
+      });
+}
+
 void scale(float factor, const float* x, float* out, int32_t count) {
   each_vector(
       count, [&](int32_t i, int n)

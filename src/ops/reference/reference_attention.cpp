@@ -103,4 +103,35 @@ void ReferenceOps::attention(TensorView q, KvView kv, const AttentionPlan& plan,
   }
 }
 
+void ReferenceOps::attend_all(TensorView q, TensorView k, TensorView v, int32_t head_dim, TensorView out) {
+  for (const TensorView& x : {q, k, v, out}) {
+    CHECK(x.dtype == DType::kF64 && x.rows == q.rows && x.cols == q.cols && head_dim > 0 && x.cols % head_dim == 0);
+  }
+  std::vector<double> weights(static_cast<size_t>(q.rows));
+  for (int32_t first = 0; first < q.cols; first += head_dim) {
+    for (int32_t r = 0; r < q.rows; ++r) {
+      const double* query = q.row<double>(r) + first;
+      double* result = out.row<double>(r) + first;
+      double largest = -std::numeric_limits<double>::infinity(), total = 0;
+      for (int32_t p = 0; p < k.rows; ++p) {
+        const double* key = k.row<double>(p) + first;
+        double score = 0;
+        for (int32_t c = 0; c < head_dim; ++c) score += query[c] * key[c];
+        weights[static_cast<size_t>(p)] = score;
+        largest = std::max(largest, score);
+      }
+      for (double& weight : weights) {
+        weight = std::exp(weight - largest);
+        total += weight;
+      }
+      std::fill(result, result + head_dim, 0.0);
+      for (int32_t p = 0; p < v.rows; ++p) {
+        const double* value = v.row<double>(p) + first;
+        const double weight = weights[static_cast<size_t>(p)] / total;
+        for (int32_t c = 0; c < head_dim; ++c) result[c] += weight * value[c];
+      }
+    }
+  }
+}
+
 }  // namespace lapidary

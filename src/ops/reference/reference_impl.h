@@ -31,12 +31,16 @@ class ReferenceOps final : public Ops {
   void rms_norm(TensorView x, NormWeight w, float eps, TensorView out) override;
   void layer_norm(TensorView x, NormWeight w, NormWeight b, float eps, TensorView out) override;
   void norm_rope(TensorView heads, NormWeight w, float eps, RopeSpec rope, TensorView positions) override;
+  void norm_rope_2d(TensorView heads, NormWeight w, float eps, float theta, TensorView x, TensorView y) override;
   void kv_write(KvView kv, TensorView k, TensorView v, const AttentionPlan& plan) override;
   void attention(TensorView q, KvView kv, const AttentionPlan& plan, TensorView out) override;
+  void attend_all(TensorView q, TensorView k, TensorView v, int32_t head_dim, TensorView out) override;
   void gelu_mul(TensorView gate, TensorView up, TensorView out) override;
   void add(TensorView y, TensorView x) override;
   void add_bias(NormWeight b, TensorView x) override;
   void add_rows(const QuantizedMatrix& table, TensorView rows, TensorView x) override;
+  void scale_columns(NormWeight w, TensorView x) override;
+  void mean_rows(TensorView x, TensorView rows, TensorView out) override;
   void scale(float factor, TensorView x) override;
   void softcap(float cap, TensorView x) override;
   void clamp(TensorView x, ClipRange range, TensorView out) override;

@@ -159,6 +159,28 @@ void ReferenceOps::norm_rope(TensorView heads, NormWeight w, float eps, RopeSpec
   }
 }
 
+void ReferenceOps::norm_rope_2d(TensorView heads, NormWeight w, float eps, float theta, TensorView x, TensorView y) {
+  CHECK(is_activation(heads) && is_norm_weight(w, heads.cols) && heads.cols % 4 == 0);
+  if (heads.rows == 0) return;
+  CHECK(x.rows > 0 && heads.rows % x.rows == 0 && is_index(x, x.rows) && is_index(y, x.rows));
+  const int32_t heads_per_row = heads.rows / x.rows, axis_dim = heads.cols / 2, half = axis_dim / 2;
+  const std::vector<float> frequencies = rope_frequencies({.theta = theta}, axis_dim);
+  for (int32_t h = 0; h < heads.rows; ++h) {
+    double* head = heads.row<double>(h);
+    rms_norm_row(head, w, static_cast<double>(eps), head, heads.cols);
+    for (const auto& [axis, offset] : {std::pair{x, 0}, std::pair{y, axis_dim}}) {
+      const int32_t position = *axis.row<int32_t>(h / heads_per_row);
+      CHECK(position >= 0);
+      for (int32_t i = 0; i < half; ++i) {
+        const RopeAngle angle = rope_angle(position, frequencies[static_cast<size_t>(i)]);
+        const double cos = angle.cos, sin = angle.sin, first = head[offset + i], second = head[offset + i + half];
+        head[offset + i] = first * cos - second * sin;
+        head[offset + i + half] = second * cos + first * sin;
+      }
+    }
+  }
+}
+
 void ReferenceOps::gelu_mul(TensorView gate, TensorView up, TensorView out) {
   CHECK(is_activation(gate) && is_activation(up) && is_activation(out));
   CHECK(same_shape(gate, up) && same_shape(gate, out));
@@ -192,6 +214,28 @@ void ReferenceOps::add_rows(const QuantizedMatrix& table, TensorView rows, Tenso
     CHECK(id >= 0 && id < table.out);
     decode_row(table, id, decoded, row);
     for (int32_t c = 0; c < x.cols; ++c) x.row<double>(r)[c] += row[static_cast<size_t>(c)];
+  }
+}
+
+void ReferenceOps::scale_columns(NormWeight w, TensorView x) {
+  CHECK(is_activation(x) && !w.empty() && is_norm_weight(w, x.cols));
+  for (int32_t r = 0; r < x.rows; ++r) {
+    for (int32_t c = 0; c < x.cols; ++c) x.row<double>(r)[c] *= weight_at(w, c);
+  }
+}
+
+void ReferenceOps::mean_rows(TensorView x, TensorView rows, TensorView out) {
+  CHECK(is_activation(x) && is_activation(out) && x.cols == out.cols);
+  if (out.rows == 0) return;
+  CHECK(is_index(rows, rows.rows) && rows.rows >= out.rows && rows.rows % out.rows == 0);
+  const int32_t count = rows.rows / out.rows;
+  for (int32_t i = 0; i < out.rows; ++i) {
+    std::fill_n(out.row<double>(i), out.cols, 0.0);
+    for (int32_t j = 0; j < count; ++j) {
+      const int32_t r = *rows.row<int32_t>(static_cast<int64_t>(i) * count + j);
+      CHECK(r >= 0 && r < x.rows);
+      for (int32_t c = 0; c < out.cols; ++c) out.row<double>(i)[c] += x.row<double>(r)[c] / count;
+    }
   }
 }
 
