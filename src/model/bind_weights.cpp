@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "model/audio_weights.h"
+#include "model/vision_weights.h"
 #include "model/weight_binder.h"
 #include "model/weights.h"
 
@@ -121,6 +122,7 @@ Result<ModelWeights> bind_weights(const Checkpoint& checkpoint, const ModelConfi
     w.layers.push_back(bind_layer(bind, fmt::format("{}layers.{}.", prefix, l), config, static_cast<int32_t>(l)));
   }
   if (config.vision) w.vision = bind_vision(bind, config);
+  if (config.vision_tower) w.vision_tower = bind_vision_tower(bind, *config.vision_tower, config.dim);
   if (config.audio) {
     w.audio_projection = bind.matrix(
         bind.first_of({"model.embed_audio.embedding_projection.weight", "embed_audio.embedding_projection.weight"}),

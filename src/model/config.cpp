@@ -104,6 +104,12 @@ Result<void> read_text(const JsonObject& text, ModelConfig& config) {
   return read_experts(text, config);
 }
 
+Result<void> read_picture_ids(const JsonObject& root, ModelConfig& config) {
+  ASSIGN_OR_RETURN(config.image_token_id, token_id(root, "image_token_id", config.vocab, 258'880));
+  ASSIGN_OR_RETURN(config.video_token_id, token_id(root, "video_token_id", config.vocab, 258'884));
+  return {};
+}
+
 Result<void> read_vision(const JsonObject& root, ModelConfig& config) {
   if (!root.has("vision_config")) return {};
   ASSIGN_OR_RETURN(const JsonObject vision, root.object("vision_config"));
@@ -120,10 +126,15 @@ Result<void> read_vision(const JsonObject& root, ModelConfig& config) {
   ASSIGN_OR_RETURN(patches.positions, dimension(vision, "mm_posemb_size", kDimMax));
   ASSIGN_OR_RETURN(const double eps, vision.number_or("rms_norm_eps", 1e-6));
   patches.rms_eps = static_cast<float>(eps);
-  ASSIGN_OR_RETURN(config.image_token_id, token_id(root, "image_token_id", config.vocab, 258'880));
-  ASSIGN_OR_RETURN(config.video_token_id, token_id(root, "video_token_id", config.vocab, 258'884));
   config.vision = patches;
-  return {};
+  return read_picture_ids(root, config);
+}
+
+Result<void> read_vision_tower(const JsonObject& root, ModelConfig& config) {
+  if (!root.has("vision_config")) return {};
+  ASSIGN_OR_RETURN(const JsonObject vision, root.object("vision_config"));
+  ASSIGN_OR_RETURN(config.vision_tower, read_vision_tower_config(vision));
+  return read_picture_ids(root, config);
 }
 
 Result<void> read_audio(const JsonObject& root, ModelConfig& config) {
@@ -226,12 +237,8 @@ Result<ModelConfig> read_model_config(const Json& json, std::string_view source)
     RETURN_IF_ERROR(read_vision(root, config));
     RETURN_IF_ERROR(read_audio(root, config));
   } else if (!text_alone) {
+    RETURN_IF_ERROR(read_vision_tower(root, config));
     RETURN_IF_ERROR(read_audio_tower(root, config));
-    config.has_towers = root.has("vision_config");
-    if (config.has_towers) {
-      spdlog::warn("{}: the vision encoder of {} is not supported yet: pictures will be refused", root.source(),
-                   config.variant);
-    }
   }
   RETURN_IF_ERROR(read_eos(root.has("eos_token_id") ? root : text, config));
   return config;

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "model/audio_config.h"
+#include "model/vision_config.h"
 #include "ops/ops.h"
 
 namespace lapidary {
@@ -59,12 +60,10 @@ struct ModelConfig {
   int32_t pad_id = 0, bos_id = 2;
   std::vector<int32_t> eos_ids;
   std::vector<LayerSpec> layers;
-  std::optional<VisionPatchConfig> vision;
+  std::optional<VisionPatchConfig> vision;  // pictures without an encoder, or
+  std::optional<VisionTowerConfig> vision_tower;
   std::optional<AudioFrameConfig> audio;  // sound without an encoder, or
   std::optional<AudioTowerConfig> audio_tower;
-  // The config names a vision encoder, which this program cannot run: its weights are not read, and pictures are
-  // refused.
-  bool has_towers = false;
   int32_t image_token_id = -1, audio_token_id = -1, video_token_id = -1;  // placeholders; -1: the model has none
 
   int32_t head_dim_max() const;
@@ -75,6 +74,7 @@ struct ModelConfig {
   int32_t expert_hidden_max() const;
   // The first of the last layers that all borrow their K and V; the number of layers where the last one has its own.
   int32_t borrowing_tail() const;
+  bool takes_pictures() const { return vision || vision_tower; }
   bool takes_sound() const { return audio || audio_tower; }
   AttentionRules attention_rules() const { return {sliding_window, image_tokens_see_each_other}; }
 };

@@ -27,12 +27,9 @@ std::string_view kind_name(MediaKind kind) {
 
 Result<void> check_media(const ModelConfig& config, const MediaInput& input) {
   const bool sound = input.kind == MediaKind::kAudio;
+  if (!sound && config.vision_tower) return check_tower_picture(*config.vision_tower, input);
   if (sound && config.audio_tower) return check_tower_sound(*config.audio_tower, input);
   if (sound ? !config.audio : !config.vision) {
-    if (!sound && config.has_towers) {
-      return Error{ErrorCode::kUnsupported, fmt::format("{}: {} does not see yet; its vision tower is not supported",
-                                                        kind_name(input.kind), config.variant)};
-    }
     return Error{ErrorCode::kUnsupported,
                  fmt::format("the model takes no {}: its config has no {}", sound ? "audio" : "images",
                              sound ? "audio_config" : "vision_config")};
@@ -71,6 +68,9 @@ Result<SoftTokens> SoftTokens::create(const ModelConfig& config, const ModelWeig
     ASSIGN_OR_RETURN(soft.x_rows_, ops.allocate(rows_max, 1, DType::kI32));
     ASSIGN_OR_RETURN(soft.y_rows_, ops.allocate(rows_max, 1, DType::kI32));
   }
+  if (config.vision_tower) {
+    ASSIGN_OR_RETURN(soft.vision_tower_, VisionTower::create(*config.vision_tower, weights.vision_tower, ops));
+  }
   if (config.audio_tower) {
     ASSIGN_OR_RETURN(soft.audio_tower_, AudioTower::create(*config.audio_tower, weights.audio_tower, ops));
   }
@@ -82,6 +82,10 @@ Result<SoftTokens> SoftTokens::create(const ModelConfig& config, const ModelWeig
 
 void SoftTokens::encode(const MediaInput& input, int32_t begin, TensorView out) {
   if (audio_tower_ && input.kind == MediaKind::kAudio) return audio_tower_->encode(input, begin, out);
+  if (vision_tower_ && input.kind != MediaKind::kAudio) {
+    CHECK(begin == 0 && out.rows == input.rows);
+    return vision_tower_->encode(input, out);
+  }
   const int32_t piece_max = input.kind == MediaKind::kAudio ? frames_.rows : patches_.rows;
   for (int32_t done = 0; done < out.rows;) {
     const int32_t rows = std::min(piece_max, out.rows - done);

@@ -53,7 +53,7 @@ QuantizedMatrix WeightBinder::table(const std::string& name, int64_t rows, int64
 
 ClippedMatrix WeightBinder::linear(const std::string& name, int64_t out, int64_t in, bool clipped) {
   ClippedMatrix w;
-  w.matrix = matrix(name + ".linear.weight", out, in);
+  w.matrix = matrix(first_of({name + ".linear.weight", name + ".weight"}), out, in);
   if (!clipped) return w;
   const auto range = [&](const std::string& part) {
     const ClipRange bounds{scalar(name + part + "_min"), scalar(name + part + "_max")};

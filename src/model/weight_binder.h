@@ -29,8 +29,8 @@ class WeightBinder {
   QuantizedMatrix matrix(const std::string& name, int64_t out, int64_t in);
   // A tensor of any shape read as a matrix [out, in] over the same bytes.
   QuantizedMatrix as_matrix(const std::string& name, std::initializer_list<int64_t> shape, int64_t out, int64_t in);
-  // A tower's linear layer [out, in]: NAME.linear.weight, and where `clipped` NAME.input_min, .input_max, .output_min
-  // and .output_max. A range whose ends are not in order is a problem.
+  // A tower's linear layer [out, in]: NAME.linear.weight or NAME.weight, and where `clipped` NAME.input_min,
+  // .input_max, .output_min and .output_max. A range whose ends are not in order is a problem.
   ClippedMatrix linear(const std::string& name, int64_t out, int64_t in, bool clipped);
   // A table whose rows are looked up and never multiplied: stays in the mapped file.
   QuantizedMatrix table(const std::string& name, int64_t rows, int64_t cols);

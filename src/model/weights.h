@@ -85,6 +85,23 @@ struct AudioTowerWeights {
   QuantizedMatrix projection;  // [decoder dim, output_dim]
 };
 
+struct VisionLayerWeights {
+  NormWeight attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;  // [dim]
+  NormWeight q_norm, k_norm;                                      // [head_dim]; V is normalised without a weight
+  ClippedMatrix q, k, v;                                          // [heads * head_dim, dim]
+  ClippedMatrix o;                                                // [dim, heads * head_dim]
+  ClippedMatrix gate, up;                                         // [ffn_hidden, dim]
+  ClippedMatrix down;                                             // [dim, ffn_hidden]
+};
+
+struct VisionTowerWeights {
+  QuantizedMatrix patch;      // [dim, patch_values]
+  QuantizedMatrix positions;  // [2 * positions, dim]: rows of x (column), then rows of y
+  std::vector<VisionLayerWeights> layers;
+  NormWeight minus_shift, column_scale;  // [dim]: pooled = (pooled + minus_shift) * column_scale; when standardised
+  QuantizedMatrix projection;            // [decoder dim, dim]
+};
+
 // Where the layers' own inputs come from, when config.per_layer_dim > 0; P = layers * per_layer_dim, layer after layer.
 struct PerLayerInputWeights {
   QuantizedMatrix table;  // [vocab, P], times sqrt(per_layer_dim) rounded to bf16; not prepared: read where it lies
@@ -99,6 +116,7 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
   NormWeight final_norm;             // [dim]
   VisionPatchWeights vision;         // bound when config.vision
+  VisionTowerWeights vision_tower;   // bound when config.vision_tower
   QuantizedMatrix audio_projection;  // [dim, samples_per_token]; bound when config.audio
   AudioTowerWeights audio_tower;     // bound when config.audio_tower
   int64_t bytes_per_token = 0;       // weight bytes one decoded token reads: layers (the experts it chooses) and head
