@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/mapped_file.h"
@@ -21,11 +22,13 @@ MediaSummary summarise(std::string_view name, const std::vector<MediaInput>& inp
   summary.source_width = inputs.front().source_width;
   summary.source_height = inputs.front().source_height;
   for (const MediaInput& input : inputs) summary.soft_tokens += input.rows;
-  // The last patch stands in the last column of the last row.
+  // The last patch stands in the last column of the last row; a soft token is a square of patches.
   const std::vector<int32_t>& positions = inputs.front().positions;
   if (!positions.empty()) {
-    summary.grid_width = positions[positions.size() - 2] + 1;
-    summary.grid_height = positions[positions.size() - 1] + 1;
+    const int32_t patches_per_token = inputs.front().units() / inputs.front().rows;
+    const int32_t side = static_cast<int32_t>(std::lround(std::sqrt(patches_per_token)));
+    summary.grid_width = (positions[positions.size() - 2] + 1) / side;
+    summary.grid_height = (positions[positions.size() - 1] + 1) / side;
   }
   return summary;
 }

@@ -16,6 +16,7 @@ struct ImageOptions {
   int32_t patch_size = 16;          // pixels, of the vision tower's patches
   int32_t pooling_kernel_size = 3;  // patches per soft token, along one axis
   int32_t max_soft_tokens = 280;    // budget of one picture; one of kSoftTokenBudgets
+  bool tower_patches = false;       // cut patches of patch_size, for a vision tower; else one of side() a soft token
 
   int32_t side() const { return patch_size * pooling_kernel_size; }  // pixels of one soft token, along one axis
 };
@@ -24,10 +25,11 @@ struct VideoOptions {
   int32_t patch_size = 16;
   int32_t pooling_kernel_size = 3;
   int32_t max_soft_tokens = 70;  // budget of one frame
-  int32_t num_frames = 32;       // taken uniformly from the whole clip, all of a shorter one
-  std::optional<double> fps;     // take that many per second instead
+  bool tower_patches = false;
+  int32_t num_frames = 32;    // taken uniformly from the whole clip, all of a shorter one
+  std::optional<double> fps;  // take that many per second instead
 
-  ImageOptions frame() const { return {patch_size, pooling_kernel_size, max_soft_tokens}; }
+  ImageOptions frame() const { return {patch_size, pooling_kernel_size, max_soft_tokens, tower_patches}; }
 };
 
 // Log-mel rows, which a conformer reads.

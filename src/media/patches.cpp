@@ -81,17 +81,18 @@ Result<MediaInput> picture_patches(const Image& image, MediaKind kind, const Ima
   if (!fits) resized = resize_bicubic(image, target.width, target.height);
   const Image& pixels = fits ? image : resized;
 
-  const int32_t side = options.side();
+  const int32_t side = options.tower_patches ? options.patch_size : options.side();
   const int32_t across = pixels.width / side, down = pixels.height / side;
   MediaInput input;
   input.kind = kind;
-  input.rows = across * down;
+  input.rows = (pixels.width / options.side()) * (pixels.height / options.side());
+  input.value_rows = across * down;
   input.cols = side * side * kChannels;
   input.source_width = image.width;
   input.source_height = image.height;
   input.content_hash = hash_picture(pixels, kind, side);
-  input.values.resize(static_cast<size_t>(input.rows) * input.cols);
-  input.positions.reserve(static_cast<size_t>(input.rows) * 2);
+  input.values.resize(static_cast<size_t>(input.value_rows) * input.cols);
+  input.positions.reserve(static_cast<size_t>(input.value_rows) * 2);
 
   const std::array<float, 256> values = channel_values(kind);
   float* out = input.values.data();

@@ -20,9 +20,10 @@ struct TargetSize {
 // Errors: kInvalidArgument for a budget outside kSoftTokenBudgets, or a picture that would have no token.
 Result<TargetSize> target_size(int32_t width, int32_t height, const ImageOptions& options);
 
-// Resizes to target_size and cuts into side x side patches, row by row. kind is kImage or kVideo: a frame of a clip is
-// divided by 255 where a picture is multiplied with 1/255, as in the reference. rows = soft tokens, cols = side^2 * 3
-// with features in the order (row, column, channel). Errors as target_size.
+// Resizes to target_size and cuts into patches, row by row: of side x side pixels, one a soft token, or with
+// tower_patches of patch_size x patch_size, pooling_kernel_size^2 a soft token. kind is kImage or kVideo: a frame of a
+// clip is divided by 255 where a picture is multiplied with 1/255, as in the reference. Features are in the order (row,
+// column, channel). Errors as target_size.
 Result<MediaInput> picture_patches(const Image& image, MediaKind kind, const ImageOptions& options);
 
 }  // namespace lapidary

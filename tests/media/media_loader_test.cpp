@@ -24,6 +24,23 @@ TEST(MediaLoader, APicture) {
   EXPECT_THAT(summary.name, HasSubstr("orientation6.jpg"));
 }
 
+TEST(MediaLoader, APictureAndFramesForATower) {
+  const auto loaded = load_image(media_data() / "pictures/orientation6.jpg", ImageOptions{.tower_patches = true});
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(loaded->summary.grid_width, 13);  // soft tokens, as without a tower
+  EXPECT_EQ(loaded->summary.grid_height, 21);
+  EXPECT_EQ(loaded->summary.soft_tokens, 13 * 21);
+  EXPECT_EQ(loaded->inputs[0].units(), 9 * 13 * 21);
+  const auto video = load_video(media_data() / "clips/with_sound.mp4", VideoOptions{.tower_patches = true});
+  ASSERT_TRUE(video) << video.error().message;
+  ASSERT_EQ(video->inputs.size(), 32u);  // budget 70 a frame: 9 x 7
+  for (const MediaInput& frame : video->inputs) {
+    EXPECT_EQ(frame.rows, 63);
+    EXPECT_EQ(frame.units(), 9 * 63);
+    EXPECT_EQ(frame.cols, 16 * 16 * 3);
+  }
+}
+
 TEST(MediaLoader, SoundIsCutToOneClip) {
   AudioOptions options;
   options.clip_samples_max = 1000;

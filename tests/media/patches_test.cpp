@@ -127,6 +127,50 @@ TEST(Patches, OrderOfPatchesAndFeatures) {
   }
 }
 
+// For a vision tower: patches of 16 pixels, row by row over the whole picture, nine a soft token.
+TEST(Patches, OfATowerAreSmallAndStillOfTheWholePicture) {
+  const Image image = counting(960, 672);
+  const auto input = picture_patches(image, MediaKind::kImage, {.tower_patches = true});
+  ASSERT_TRUE(input);
+  EXPECT_EQ(input->rows, 20 * 14);
+  EXPECT_EQ(input->value_rows, 60 * 42);
+  EXPECT_EQ(input->units(), 9 * input->rows);
+  EXPECT_EQ(input->cols, 16 * 16 * 3);
+  ASSERT_EQ(input->values.size(), static_cast<size_t>(input->units()) * input->cols);
+  ASSERT_EQ(input->positions.size(), static_cast<size_t>(input->units()) * 2);
+  for (int32_t patch = 0; patch < input->units(); ++patch) {
+    const int32_t x = patch % 60, y = patch / 60;
+    ASSERT_EQ(input->positions[2 * patch], x);
+    ASSERT_EQ(input->positions[2 * patch + 1], y);
+    for (const auto& [row, column, channel] :
+         {std::array{0, 0, 0}, {0, 0, 2}, {0, 1, 0}, {1, 0, 0}, {15, 15, 2}, {13, 9, 1}}) {
+      const float found = input->values[static_cast<size_t>(patch) * input->cols + (row * 16 + column) * 3 + channel];
+      const uint8_t pixel = image.row(y * 16 + row)[(x * 16 + column) * 3 + channel];
+      ASSERT_EQ(found, static_cast<float>(pixel) * 0.003921568859368562698f) << patch;
+    }
+  }
+  // The same pixels cut for the other variant are another content.
+  EXPECT_NE(input->content_hash, picture_patches(image, MediaKind::kImage, {})->content_hash);
+}
+
+// Every budget, and sizes whose halves fall on the double's edge: never more soft tokens than asked for, nine patches
+// each.
+TEST(Patches, OfATowerAtEveryBudget) {
+  for (const int32_t budget : kSoftTokenBudgets) {
+    for (const auto& [width, height] : {std::array{440, 308}, {3, 900}, {641, 479}, {1, 1}}) {
+      const ImageOptions options{.max_soft_tokens = budget, .tower_patches = true};
+      const auto size = target_size(width, height, options);
+      const auto input = picture_patches(counting(width, height), MediaKind::kVideo, options);
+      ASSERT_TRUE(size && input);
+      EXPECT_EQ(input->rows, size->width / 48 * (size->height / 48));
+      EXPECT_LE(input->rows, budget);
+      EXPECT_EQ(input->units(), size->width / 16 * (size->height / 16));
+      EXPECT_EQ(input->positions[input->positions.size() - 2] + 1, size->width / 16);
+      EXPECT_EQ(input->positions.back() + 1, size->height / 16);
+    }
+  }
+}
+
 TEST(Patches, ClipsAreDividedAndPicturesMultiplied) {
   const Image image = counting(480, 336);
   const auto picture = picture_patches(image, MediaKind::kImage, {16, 3, 70});
