@@ -37,7 +37,7 @@ class Chat {
       : engine_(engine),
         options_(options),
         processor_(std::move(processor)),
-        shelf_(processor_),
+        shelf_(processor_, options.media.image_tokens),
         thinking_(options.think) {
     clear();
   }
@@ -90,7 +90,7 @@ class Chat {
   void clear() {
     conversation_ = {};
     attached_.clear();
-    shelf_ = MediaShelf(processor_);
+    shelf_ = MediaShelf(processor_, options_.media.image_tokens);
     if (!options_.system.empty()) conversation_.messages.push_back(text_message(Role::kSystem, options_.system));
   }
 

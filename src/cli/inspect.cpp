@@ -51,6 +51,20 @@ KvBytes kv_bytes(const ModelConfig& config) {
           kv_page_bytes(layout.groups[1], DType::kBF16) / kPagePositions};
 }
 
+Json vision_tower_json(const VisionTowerConfig& tower) {
+  return {{"layers", tower.layers},   {"dim", tower.dim},
+          {"heads", tower.heads},     {"head_dim", tower.head_dim},
+          {"ffn", tower.ffn_hidden},  {"patch_pixels", tower.patch_pixels},
+          {"pooling", tower.pooling}, {"positions", tower.positions},
+          {"clipped", tower.clipped}, {"standardised", tower.standardised}};
+}
+
+// Pixels along one side of what becomes a soft token; 0: the model takes no pictures.
+int32_t soft_token_pixels(const ModelConfig& config) {
+  if (config.vision_tower) return config.vision_tower->patch_pixels * config.vision_tower->pooling;
+  return config.vision ? config.vision->patch_pixels : 0;
+}
+
 Json as_json(const ModelDir& dir, const ModelConfig& config) {
   Json json = {{"path", dir.path.string()},
                {"variant", config.variant},
@@ -67,7 +81,8 @@ Json as_json(const ModelDir& dir, const ModelConfig& config) {
   const KvBytes kv = kv_bytes(config);
   json["kv_bytes_per_position"] = {{"format", "bf16"}, {"sliding", kv.sliding}, {"global", kv.global}};
   json["inputs"] = Json::array({"text"});
-  if (config.vision) json["inputs"].insert(json["inputs"].end(), {"image", "video"});
+  if (config.takes_pictures()) json["inputs"].insert(json["inputs"].end(), {"image", "video"});
+  if (config.vision_tower) json["vision_tower"] = vision_tower_json(*config.vision_tower);
   if (config.audio) json["inputs"].push_back("audio");
   json["tensors"] = Json::array();
   for (const TensorEntry& tensor : dir.weights.tensors()) {
@@ -91,10 +106,18 @@ std::string as_text(const ModelDir& dir, const ModelConfig& config, bool tensors
                               config.dim, config.heads, config.vocab));
   line("context", fmt::format("{} positions, sliding window {}", config.positions_max, config.sliding_window));
   line("inputs",
-       fmt::format(
-           "text{}{}",
-           config.vision ? fmt::format(", images and video ({0}x{0} pixel patches)", config.vision->patch_pixels) : "",
-           config.audio ? fmt::format(", audio ({} samples a token)", config.audio->samples_per_token) : ""));
+       fmt::format("text{}{}",
+                   config.takes_pictures()
+                       ? fmt::format(", images and video ({0}x{0} pixels a token)", soft_token_pixels(config))
+                       : "",
+                   config.audio ? fmt::format(", audio ({} samples a token)", config.audio->samples_per_token) : ""));
+  if (config.vision_tower) {
+    const VisionTowerConfig& tower = *config.vision_tower;
+    line("vision tower", fmt::format("{} layers, width {}, {} heads of {}, {}x{} pixel patches, {} of them a token{}{}",
+                                     tower.layers, tower.dim, tower.heads, tower.head_dim, tower.patch_pixels,
+                                     tower.patch_pixels, tower.patches_per_token(), tower.clipped ? ", clipped" : "",
+                                     tower.standardised ? ", standardised" : ""));
+  }
   for (const auto& [element, share] : shares(dir.weights)) {
     line(element, fmt::format("{} tensors, {:.3f} M values, {}", share.tensors,
                               static_cast<double>(share.elements) / 1e6, human_bytes(share.bytes)));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <iterator>
 
@@ -48,7 +49,10 @@ PromptStyle prompt_style(std::string_view variant) {
 void MediaOptions::add_to(CLI::App& app) {
   const char* group = "Media";
   app.add_option("--image-tokens", image_tokens,
-                 "soft-token budget of one image: 70, 140, 280, 560 or 1120 (the model's own)")
+                 "soft-token budget of an image: 70, 140, 280, 560 or 1120 (the model's own); once for all images, or "
+                 "once for each, in their order")
+      ->allow_extra_args(false)
+      ->delimiter(',')
       ->check(CLI::IsMember({70, 140, 280, 560, 1120}))
       ->group(group);
   app.add_option("--video-fps", video_fps, "frames to take from each second of a video (evenly spread over it)")
@@ -61,13 +65,14 @@ void MediaOptions::add_to(CLI::App& app) {
 
 Result<ProcessorOptions> MediaOptions::processor_options(const Engine& engine) const {
   ASSIGN_OR_RETURN(ProcessorOptions options, read_processor_options(engine.model().dir().path));
-  // The model decides what it hears; a processor_config.json may be missing or carry another model's section.
-  if (!engine.model().config().audio_tower) {
+  // The model decides what it sees and hears; a processor_config.json may be missing or carry another model's section.
+  const ModelConfig& config = engine.model().config();
+  options.image.tower_patches = options.video.tower_patches = config.vision_tower.has_value();
+  if (!config.audio_tower) {
     options.audio.mel.reset();
   } else if (!options.audio.mel) {
     options.audio.mel.emplace();
   }
-  if (image_tokens) options.image.max_soft_tokens = *image_tokens;
   if (video_frames) options.video.num_frames = *video_frames;
   if (video_fps) options.video.fps = *video_fps;
   return options;
@@ -79,6 +84,12 @@ Result<int32_t> MediaShelf::add(const MediaFile& file) {
                  fmt::format("{}: a prompt may have at most {} media", file.path, kLimits.media_parts_max)};
   }
   const std::filesystem::path path = file.path;
+  if (file.kind == PartKind::kImage) {
+    if (!image_tokens_.empty()) {
+      options_.image.max_soft_tokens = image_tokens_[std::min(images_, image_tokens_.size() - 1)];
+    }
+    ++images_;
+  }
   ASSIGN_OR_RETURN(LoadedMedia media, file.kind == PartKind::kAudio   ? load_audio(path, options_.audio)
                                       : file.kind == PartKind::kVideo ? load_video(path, options_.video)
                                                                       : load_image(path, options_.image));
@@ -186,7 +197,7 @@ Result<PromptInput> PromptOptions::build(const Engine& engine) const {
     return input;
   }
   ASSIGN_OR_RETURN(ProcessorOptions processor, media.processor_options(engine));
-  MediaShelf shelf(std::move(processor));
+  MediaShelf shelf(std::move(processor), media.image_tokens);
   Conversation conversation;
   conversation.thinking = think;
   if (!tools_path.empty()) {

@@ -32,7 +32,8 @@ struct MediaFile {
 
 // How media files are prepared; what is not given comes from the model's processor_config.json.
 struct MediaOptions {
-  std::optional<int32_t> image_tokens, video_frames;
+  std::vector<int32_t> image_tokens;  // budget of the first image, the second, ...; the last is for all that follow
+  std::optional<int32_t> video_frames;
   std::optional<double> video_fps;
 
   void add_to(CLI::App& app);
@@ -42,7 +43,9 @@ struct MediaOptions {
 // Media of one conversation: loaded once, referred to by index.
 class MediaShelf {
  public:
-  explicit MediaShelf(ProcessorOptions options) : options_(std::move(options)) {}
+  // image_tokens: as in MediaOptions; empty: the budget in options.
+  explicit MediaShelf(ProcessorOptions options, std::vector<int32_t> image_tokens = {})
+      : options_(std::move(options)), image_tokens_(std::move(image_tokens)) {}
 
   // Returns the index that parts refer to. Errors: as load_image, load_audio, load_video; kInvalidArgument when there
   // are too many.
@@ -61,6 +64,8 @@ class MediaShelf {
     MediaExpansion expansion;
   };
   ProcessorOptions options_;
+  std::vector<int32_t> image_tokens_;
+  size_t images_ = 0;
   std::vector<Loaded> loaded_;
 };
 

@@ -55,7 +55,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
   layout.groups[static_cast<size_t>(AttentionKind::kGlobal)].pages = engine->memory_.global_pages;
   RETURN_IF_ERROR(m.ops().reserve_kv(layout));
   engine->pools_ = {KvPool(engine->memory_.sliding_pages), KvPool(engine->memory_.global_pages)};
-  if (m.config().vision || m.config().takes_sound()) {
+  if (m.config().takes_pictures() || m.config().takes_sound()) {
     ASSIGN_OR_RETURN(engine->soft_, m.ops().allocate(limits.rows_max, m.config().dim, m.ops().activation_type()));
   }
   return engine;
@@ -250,8 +250,9 @@ void Engine::prefill_piece() {
   Sequence& s = *active_;
   const Stopwatch watch;
   const int32_t begin = s.computed;
-  const int32_t end = piece_end(s.request.media, model_->config().image_tokens_see_each_other, begin, s.prompt_tokens(),
-                                options_.batch_tokens_max);
+  // An encoder reads a picture as a whole, and so does a layer whose picture tokens see each other.
+  const bool whole_pictures = model_->config().image_tokens_see_each_other || model_->config().vision_tower.has_value();
+  const int32_t end = piece_end(s.request.media, whole_pictures, begin, s.prompt_tokens(), options_.batch_tokens_max);
   const bool last = end == s.prompt_tokens();
   const double media_before = s.timing.media_ms;
   run_rows(begin, end, s.request.prompt_logprobs, last);
