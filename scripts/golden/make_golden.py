@@ -23,7 +23,9 @@ import texts
 import tiny_audio
 import tiny_models
 import tiny_variants
+import tiny_vision
 import variant_cases
+import vision_cases
 
 PARTS = ("models", "media", "texts", "cases", "drafts")
 
@@ -44,6 +46,8 @@ def main() -> None:
             tiny_variants.write(spec, out / "models" / spec.name)
         for spec, tower in tiny_audio.MODELS:
             tiny_audio.write(spec, tower, out / "models" / spec.name)
+        for spec in tiny_vision.SPECS:
+            tiny_vision.write(spec, out / "models" / spec.name)
     if "media" in arguments.only:
         media.write(out / "media")
         sounds.write(out / "media" / "sounds")
@@ -53,6 +57,7 @@ def main() -> None:
         cases.write(out / "models", out / "media", out / "cases")
         variant_cases.write(out / "models", out / "cases")
         audio_cases.write(out / "models", out / "media", out / "cases")
+        vision_cases.write(out / "models", out / "media", out / "cases", out / "towers")
     if "drafts" in arguments.only:
         drafters.write_drafts(out / "models", out / "media", out / "cases", out / "drafts")
     for path in sorted(out.rglob("*.safetensors")):

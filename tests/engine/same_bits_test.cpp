@@ -65,7 +65,8 @@ TEST_P(SameBits, HoweverThePromptIsCut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, SameBits,
-                         ::testing::Values("unified-a", "unified-b", "unified-c", "e2b", "e4b", "a26b", "d31b"));
+                         ::testing::Values("unified-a", "unified-b", "unified-c", "e2b", "e4b", "a26b", "d31b",
+                                           "e2b-vision", "e4b-vision", "a26b-vision", "d31b-vision"));
 
 }  // namespace
 }  // namespace lapidary

@@ -13,6 +13,7 @@
 #include "media/media_loader.h"
 #include "media/patches.h"
 #include "media/processor_options.h"
+#include "model/config.h"
 
 namespace lapidary::testing {
 namespace {
@@ -46,9 +47,16 @@ struct Inputs {
 Inputs load_inputs(const Json& json, const std::filesystem::path& model) {
   const std::filesystem::path media = golden_folder() / "media";
   ProcessorOptions options = must(read_processor_options(model), "processor_config.json");
-  if (!json["image_tokens"].is_null()) options.image.max_soft_tokens = json["image_tokens"].get<int32_t>();
+  const std::string config_file = (model / "config.json").string();
+  const Json config = must(parse_json(must(read_file(config_file, 1 << 20), config_file), config_file), config_file);
+  const bool tower = must(read_model_config(config, config_file), config_file).vision_tower.has_value();
+  options.image.tower_patches = options.video.tower_patches = tower;
   Inputs inputs;
   for (const Json& name : json["images"]) {
+    // One budget for all pictures, or one for each.
+    const Json& budget =
+        json["image_tokens"].is_array() ? json["image_tokens"][inputs.images.size()] : json["image_tokens"];
+    options.image.max_soft_tokens = budget.get<int32_t>();
     LoadedMedia loaded =
         must(load_image(media / "pictures" / name.get<std::string>(), options.image), name.get<std::string>());
     inputs.images.push_back(std::move(loaded.inputs.at(0)));

@@ -101,18 +101,24 @@ TEST(Variants, ATextDecoderAloneIsAModel) {
   const auto config = read_model_config(small_config()["text_config"], "c");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->variant, "e2b");
-  EXPECT_FALSE(config->has_towers);
+  EXPECT_FALSE(config->takes_pictures() || config->takes_sound());
 }
 
-TEST(Variants, TowersAreNamedAndPassedOver) {
+TEST(Variants, ATowerStandsBesideTheDecoder) {
   Json json = small_config();
-  EXPECT_FALSE(read_model_config(json, "c")->has_towers);
-  json["vision_config"] = {{"model_type", "gemma4_vision"}, {"hidden_size", 768}};
-  json["audio_config"] = {{"model_type", "gemma4_audio"}};
+  EXPECT_FALSE(read_model_config(json, "c")->takes_pictures());
+  json["vision_config"] = {{"model_type", "gemma4_vision"}, {"hidden_size", 32},        {"intermediate_size", 48},
+                           {"num_hidden_layers", 2},        {"num_attention_heads", 2}, {"head_dim", 16}};
   const auto config = read_model_config(json, "c");
   ASSERT_TRUE(config) << config.error().message;
-  EXPECT_TRUE(config->has_towers);
-  EXPECT_FALSE(config->vision || config->audio);
+  EXPECT_TRUE(config->vision_tower);
+  EXPECT_FALSE(config->vision || config->takes_sound());
+  EXPECT_EQ(config->image_token_id, 90);
+  EXPECT_EQ(config->video_token_id, 92);
+  json["vision_config"]["head_dim"] = 18;
+  const auto odd = read_model_config(json, "c");
+  ASSERT_FALSE(odd);
+  EXPECT_THAT(odd.error().message, HasSubstr("c: vision_config: \"head_dim\": expected a multiple of 4, found 18"));
 }
 
 TEST(Variants, RefusesContradictionsWithKeyExpectedAndFound) {
