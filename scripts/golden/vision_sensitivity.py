@@ -23,7 +23,7 @@ from transformers.image_utils import load_image
 from transformers.models.gemma4 import modeling_gemma4 as modeling
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
-SEEN_SOFT = 0.01  # of the largest soft token; honest engines differ by less than 2e-4
+SEEN_SOFT = 6e-5  # of the largest soft token; honest engines differ by less than 1e-5, tests allow 2e-5
 SEEN_LOGITS = 0.05  # honest engines differ by less than 1e-3
 ALL = ("e2b-vision", "e4b-vision", "a26b-vision", "d31b-vision")
 SMALL, LARGE = ALL[:2], ALL[2:]
@@ -303,14 +303,14 @@ def main() -> int:
     unseen = []
 
     def report(label, found, bound, honest):
-        print(f"{label:32} {json.dumps({k: round(v, 5) for k, v in found.items()})}", flush=True)
+        print(f"{label:32} {json.dumps({k: round(v, 6) for k, v in found.items()})}", flush=True)
         for name, value in found.items():  # every model that has the part must notice
             if honest and value > bound or not honest and value < bound:
                 unseen.append(f"{label} in {name}")
 
     for spoil, names in [(None, ALL), *TOWER_MISTAKES]:
         found = {name: soft_tokens_moved(name, spoil) for name in names}
-        report(spoil.__name__ if spoil else "(honest tower)", found, SEEN_SOFT if spoil else 2e-4, spoil is None)
+        report(spoil.__name__ if spoil else "(honest tower)", found, SEEN_SOFT if spoil else 1e-5, spoil is None)
     for spoil, names, case in [(None, ALL, "image-70"), *DECODER_MISTAKES]:
         found = {name: logits_moved(name, by_name[case], spoil) for name in names}
         report(spoil.__name__ if spoil else "(honest decoder)", found, SEEN_LOGITS if spoil else 1e-3, spoil is None)
