@@ -102,9 +102,10 @@ TEST(TowerOps, AttendAllSeesEveryRowForwardAndBack) {
   struct Case {
     int32_t rows, heads, dim;
   };
-  // Around a task's 48 queries, a block of 32 keys, a chunk of 512, and odd head sizes.
-  for (const Case& c : {Case{1, 1, 1}, Case{2, 3, 4}, Case{5, 1, 17}, Case{31, 2, 8}, Case{33, 1, 64}, Case{47, 2, 16},
-                        Case{49, 1, 72}, Case{96, 3, 33}, Case{511, 1, 8}, Case{513, 2, 12}, Case{1100, 1, 20}}) {
+  // Around a task's 48 queries, blocks of 32 and 64 keys, a chunk of 512, and odd head sizes.
+  for (const Case& c :
+       {Case{1, 1, 1}, Case{2, 3, 4}, Case{5, 1, 17}, Case{31, 2, 8}, Case{33, 1, 64}, Case{47, 2, 16}, Case{49, 1, 72},
+        Case{65, 2, 20}, Case{96, 3, 33}, Case{511, 1, 8}, Case{513, 2, 12}, Case{1100, 1, 20}}) {
     SCOPED_TRACE(::testing::Message() << c.rows << " rows, " << c.heads << " heads of " << c.dim);
     const int32_t cols = c.heads * c.dim;
     Pair q(c.rows, cols, 1, 3.0 / std::sqrt(c.dim)), k(c.rows, cols, 2, 3.0), v(c.rows, cols, 3, 2.0);
@@ -119,15 +120,19 @@ TEST(TowerOps, AttendAllSeesEveryRowForwardAndBack) {
       sum += std::exp(score) * v.exact.at(p, cols - 1);
     }
     ASSERT_NEAR(expected.at(0, cols - 1), sum / total, 1e-12);
-    // A score sums dim products below 9 / sqrt(dim): it errs by dim / 8 + 8 roundings of 9 sqrt(dim), which is how much
-    // a weight errs relatively; the weighted sum adds rows / 32 + 64 roundings. Values are below 2.
-    const double tolerance = (2 * (c.dim / 8.0 + 8) * 9 * std::sqrt(c.dim) + c.rows / 32.0 + 64) * 0x1p-24 * 2;
+    // A score sums dim products below 9 / sqrt(dim), one after the other: it errs by at most dim roundings of 9
+    // sqrt(dim), which is how much a weight errs relatively; the weighted sum adds rows / 32 + 64 roundings. Values are
+    // below 2.
+    const double tolerance = (2 * c.dim * 9 * std::sqrt(c.dim) + c.rows / 32.0 + 64) * 0x1p-24 * 2;
     std::unique_ptr<Padded<float>> first;
     const CpuKernels* first_level = nullptr;
     on_every_backend([&](Ops& ops, const CpuKernels& level) {
       Padded<float> out(c.rows, cols);
       ops.attend_all(q.single.view(), k.single.view(), v.single.view(), c.dim, out.view());
       expect_near(out, expected, [&](int, int) { return tolerance; });
+      Padded<float> in_place = q.single;
+      ops.attend_all(in_place.view(), k.single.view(), v.single.view(), c.dim, in_place.view());
+      EXPECT_TRUE(in_place.same_bits(out));
       // The same bits on any number of threads.
       if (first_level != &level) {
         first = std::make_unique<Padded<float>>(out);

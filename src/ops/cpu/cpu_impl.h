@@ -131,13 +131,14 @@ class CpuOps final : public Ops {
   // --- attention of all rows (cpu_full_attention.cpp) ---
   // Some queries of one head against all keys.
   struct FullAttentionTask {
-    const float *keys = nullptr, *values = nullptr;  // [rows, dim]
-    int32_t rows = 0, dim = 0;
+    const float* keys = nullptr;    // blocks [dim][64 keys], one after the other
+    const float* values = nullptr;  // [rows, padded]
+    int32_t rows = 0, dim = 0, padded = 0;
     int32_t first_query = 0, queries = 0;
     int32_t column = 0;  // of the head in q and out
   };
   void attend_block(const FullAttentionTask& task, TensorView q, TensorView out, AttentionScratch& scratch);
-  void score_chunk(const FullAttentionTask& task, const Staging& staging, int32_t first, int32_t keys,
+  void score_chunk(const FullAttentionTask& task, const Staging& staging, TensorView q, int32_t first, int32_t keys,
                    AttentionScratch& scratch);
   void add_values(const FullAttentionTask& task, const Staging& staging, int32_t first, int32_t keys,
                   AttentionScratch& scratch);
