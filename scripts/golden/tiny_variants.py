@@ -60,6 +60,12 @@ SPECS = [
          shards=2),
     Spec("d31b", 4, torch.bfloat16, "ssfssf", hidden=64, ffn=88, heads=8, kv_heads=4, global_kv_heads=1, head_dim=16,
          global_head_dim=32, window=33, keys_are_values=True, bidirectional="vision", text_only=True),
+    # Targets of drafters with a clustered head, whose clusters must divide the vocabulary: rows beyond the tokenizer's fill
+    # it up. The drafter's sources are layers 3 and 4 in the first, 3 and 2 in the second.
+    Spec("e2b-mtp", 41, torch.bfloat16, "ssfsfssf", hidden=32, ffn=24, heads=4, kv_heads=1, global_kv_heads=None, head_dim=16,
+         global_head_dim=32, window=9, shared=3, double_wide=True, per_layer_dim=12, small_prompt=True, vocab=648),
+    Spec("e4b-mtp", 48, torch.bfloat16, "ssfssf", hidden=40, ffn=32, heads=4, kv_heads=2, global_kv_heads=None, head_dim=16,
+         global_head_dim=48, window=17, shared=2, per_layer_dim=8, small_prompt=True, vocab=672),
 ]
 
 
@@ -134,6 +140,7 @@ def _tensors(spec: Spec, ids: dict[str, int]) -> dict[str, torch.Tensor]:
     embedding = normal((spec.vocab, hidden), 0.7)
     for token in ("<|image|>", "<|audio|>", "<|video|>"):  # must not be generated: the reference takes it for a soft token
         embedding[ids[token]] *= 0.05
+    embedding[tiny_tokenizer.VOCAB_SIZE:] *= 0.05  # nor what has no piece
     prefix = "model." if spec.text_only else "model.language_model."
     tensors = {"embed_tokens.weight": embedding, "norm.weight": signed(hidden, 0.5, 1.5)}
     if ple:

@@ -47,7 +47,10 @@ void print_json(const Engine& engine, const std::vector<int32_t>& prompt, const 
   }
   json["usage"] = usage_json(printer.last().usage);
   json["timing"] = timing_json(timing, load_ms);
-  if (printer.last().speculation) json["speculation"] = speculation_json(*printer.last().speculation);
+  if (printer.last().speculation) {
+    json["timing"]["draft_ms"] = timing.draft_ms;  // of decode_ms
+    json["speculation"] = speculation_json(*printer.last().speculation);
+  }
   write_out(dump_json(json) + "\n");
 }
 
@@ -95,9 +98,10 @@ Result<void> run(const RunOptions& options) {
         usage.completion_tokens, timing.decode_ms, (usage.completion_tokens - 1) / timing.decode_ms * 1e3);
   }
   if (const auto& report = printer.last().speculation; report && report->rounds > 0) {
-    spdlog::info("drafter {}: {} of {} drafted tokens accepted in {} rounds, {:.2f} tokens a round",
-                 engine->draft_source()->description(), report->accepted, report->proposed, report->rounds,
-                 1 + static_cast<double>(report->accepted) / static_cast<double>(report->rounds));
+    spdlog::info(
+        "drafter {}: {} of {} drafted tokens accepted in {} rounds, {:.2f} tokens a round, {:.0f} ms for the drafts",
+        engine->draft_source()->description(), report->accepted, report->proposed, report->rounds,
+        1 + static_cast<double>(report->accepted) / static_cast<double>(report->rounds), timing.draft_ms);
   }
   return {};
 }

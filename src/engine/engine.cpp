@@ -352,7 +352,9 @@ void Engine::prepare_round(int32_t row) {
       std::min({s.draft_tokens, s.request.tokens_max - s.usage.completion_tokens - 1, memory_.context - s.length()});
   if (most > 0) s.drafts = draft_source_->propose(s, row_range(model_->decoder().hidden(), row, 1), most);
   CHECK(static_cast<int32_t>(s.drafts.size()) <= std::max(most, 0));
-  s.timing.decode_ms += watch.milliseconds();
+  const double spent = watch.milliseconds();
+  s.timing.draft_ms += spent;
+  s.timing.decode_ms += spent;
 }
 
 void Engine::finish(FinishReason reason, Event& event) {

@@ -54,6 +54,7 @@ struct Usage {
 
 struct Timing {
   double media_ms = 0, prefill_ms = 0, decode_ms = 0;
+  double draft_ms = 0;  // of decode_ms, making drafts
 };
 
 // What drafts did for one answer.

@@ -44,7 +44,8 @@ std::vector<int32_t> DrafterSource::propose(const Sequence& sequence, TensorView
   std::vector<int32_t> drafts;
   drafter_->begin(hidden);
   while (static_cast<int32_t>(drafts.size()) < most) {
-    model_->ops().read(drafter_->step(batch), logits_);
+    drafter_->step(batch);
+    drafter_->read_logits(0, logits_);
     const int32_t position = sequence.length() + static_cast<int32_t>(drafts.size());
     const int32_t token = sampler_.draw(logits_, sequence.request.sampling, position);
     drafts.push_back(token);

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <vector>
+
 #include "model/drafter_weights.h"
 #include "model/weight_binder.h"
 
@@ -25,6 +27,25 @@ LayerWeights bind_drafter_layer(WeightBinder& bind, const std::string& prefix, c
   return w;
 }
 
+ClusterWeights bind_clusters(WeightBinder& bind, const std::string& head_name, const DrafterConfig& config) {
+  const std::string order_name = "masked_embedding.token_ordering";
+  ClusterWeights w;
+  w.centroids = bind.matrix("masked_embedding.centroids.weight", config.clusters, config.dim);
+  w.tokens = bind.indices(order_name, config.vocab, config.vocab);
+  const QuantizedMatrix head = bind.table(head_name, config.vocab, config.dim);
+  if (w.tokens.empty() || head.empty()) return w;
+  std::vector<bool> seen(w.tokens.size());
+  for (const int32_t token : w.tokens) {
+    if (seen[static_cast<size_t>(token)]) {
+      bind.reject(fmt::format("{}: token {} stands in it twice", order_name, token));
+      return w;
+    }
+    seen[static_cast<size_t>(token)] = true;
+  }
+  w.heads = bind.regrouped(head_name, head, w.tokens, config.cluster_tokens(), w.storage);
+  return w;
+}
+
 }  // namespace
 
 Result<DrafterWeights> bind_drafter_weights(const Checkpoint& checkpoint, const DrafterConfig& config,
@@ -33,7 +54,12 @@ Result<DrafterWeights> bind_drafter_weights(const Checkpoint& checkpoint, const 
   DrafterWeights w;
   w.pre_projection = bind.matrix("pre_projection.weight", config.dim, 2LL * config.backbone_dim);
   w.post_projection = bind.matrix("post_projection.weight", config.backbone_dim, config.dim);
-  w.head = bind.matrix("model.embed_tokens.weight", config.vocab, config.dim);
+  const std::string head = "model.embed_tokens.weight";
+  if (config.clusters > 0) {
+    w.clusters = bind_clusters(bind, head, config);
+  } else {
+    w.head = bind.matrix(head, config.vocab, config.dim);
+  }
   w.final_norm = bind.vector("model.norm.weight", config.dim);
   for (size_t l = 0; l < config.layers.size(); ++l) {
     w.layers.push_back(bind_drafter_layer(bind, fmt::format("model.layers.{}.", l), config, config.layers[l]));

@@ -4,15 +4,10 @@
 #include <array>
 #include <cmath>
 
+#include "model/column_range.h"
+
 namespace lapidary {
 namespace {
-
-TensorView column_range(TensorView x, int32_t first, int32_t cols) {
-  CHECK(first >= 0 && cols >= 0 && first + cols <= x.cols);
-  x.data = static_cast<std::byte*>(x.data) + static_cast<int64_t>(first) * dtype_bytes(x.dtype);
-  x.cols = cols;
-  return x;
-}
 
 // The batch of these rows alone (ascending), all of whose output is wanted. Soft tokens stay behind: they have entered.
 Batch batch_of_rows(const Batch& batch, const std::vector<int32_t>& rows) {

@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "files/model_dir.h"
 #include "model/drafter_config.h"
@@ -23,12 +25,14 @@ class Drafter {
   // row's newest token.
   void begin(TensorView hidden);
 
-  // One drafter step of every row, returns logits [rows, vocab] (no soft cap), valid until the next step. batch: one
-  // row per sequence, its token the newest one or the draft of the step before, its position that of the newest token
-  // in every step of a round; its slice borrows K and V, kv_length the positions whose tokens are certain.
+  // One drafter step of every row. batch: one row per sequence, its token the newest one or the draft of the step
+  // before, its position that of the newest token in every step of a round; its slice borrows K and V, kv_length the
+  // positions whose tokens are certain.
   //   x = W_pre [E_target[token] * s ; carried];  layers;  y = norm(x);  carried = W_post y;  logits = E y
-  TensorView step(const Batch& batch);
-
+  void step(const Batch& batch);
+  // Logits of one row of the step (no soft cap), out [vocab]. With a clustered head only the tokens of the row's best
+  // clusters (the lowest among equals) have any; the others get -infinity.
+  void read_logits(int32_t row, std::span<float> out);
   // [rows, backbone_dim]: what the next step will be given, or after begin() the first.
   TensorView carried() const { return right_half(rows_); }
   const DrafterConfig& config() const { return config_; }
@@ -41,6 +45,8 @@ class Drafter {
   TensorView right_half(int32_t rows) const;
   void attention(size_t l, const StepInputs& in, TensorView x, TensorView h);
   void feed_forward(size_t l, TensorView x, TensorView h);
+  void clustered_head(TensorView y);
+  Result<void> allocate(int32_t rows_max);
 
   ModelDir dir_;  // first: weights borrow from its mapped files
   Model* target_;
@@ -53,7 +59,16 @@ class Drafter {
   TensorView x_, h_;              // [rows, dim]
   TensorView q_, attn_;           // [rows, heads * head_dim_max]
   TensorView gate_, up_;          // [rows, ffn_hidden_max]
-  TensorView logits_;             // [rows, vocab]
+  TensorView logits_;             // [rows, vocab]; of a clustered head [rows, active_clusters * cluster_tokens]
+
+  // Clustered head.
+  TensorView centroid_scores_;            // [rows, clusters]
+  std::vector<float> scores_;             // one row of them
+  std::vector<int32_t> order_;            // [clusters]
+  std::vector<int32_t> active_clusters_;  // [rows * active_clusters], ascending in each row
+  std::vector<const QuantizedMatrix*> head_parts_;
+  std::vector<TensorView> logit_parts_;
+  std::vector<float> active_logits_;  // one row of logits_
 };
 
 }  // namespace lapidary

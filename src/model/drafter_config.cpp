@@ -47,6 +47,21 @@ std::vector<std::string> attach(DrafterConfig& config, const ModelConfig& target
   return differences;
 }
 
+// use_ordered_embeddings: E2B's and E4B's drafters. The numbers of clusters stand in the other drafters' files, too.
+Result<void> read_clusters(const JsonObject& root, DrafterConfig& config) {
+  ASSIGN_OR_RETURN(const bool clustered, root.boolean_or("use_ordered_embeddings", false));
+  if (!clustered) return {};
+  ASSIGN_OR_RETURN(const int64_t clusters, root.integer_or("num_centroids", 1, config.vocab, 2048));
+  if (config.vocab % clusters != 0) {
+    return contradiction(
+        root, fmt::format("\"num_centroids\": expected a divisor of vocab_size, {}, found {}", config.vocab, clusters));
+  }
+  ASSIGN_OR_RETURN(const int64_t active, root.integer_or("centroid_intermediate_top_k", 1, clusters, 32));
+  config.clusters = static_cast<int32_t>(clusters);
+  config.active_clusters = static_cast<int32_t>(active);
+  return {};
+}
+
 }  // namespace
 
 int32_t DrafterConfig::head_dim_max() const {
@@ -87,6 +102,8 @@ Result<DrafterConfig> read_drafter_config(const Json& json, std::string_view sou
   ASSIGN_OR_RETURN(const int64_t per_layer, text.integer_or("hidden_size_per_layer_input", 0, kDimMax, 0));
   ASSIGN_OR_RETURN(const bool experts, text.boolean_or("enable_moe_block", false));
   if (per_layer != 0 || experts) return unsupported(text, "a drafter has neither per-layer inputs nor experts");
+
+  RETURN_IF_ERROR(read_clusters(root, config));
 
   const std::vector<std::string> differences = attach(config, target);
   if (!differences.empty()) {

@@ -13,8 +13,12 @@ struct DrafterConfig {
   int32_t dim = 0, heads = 0, vocab = 0;
   int32_t backbone_dim = 0;  // width of the target's stream: of its embeddings and of the carried vector
   float rms_eps = 1e-6f;
+  // The clustered ("ordered") head: the vocabulary in so many clusters of equal size, of which only the active_clusters
+  // best of a row are scored. 0: a dense head.
+  int32_t clusters = 0, active_clusters = 0;
   std::vector<LayerSpec> layers;  // kv_source: the target's layer whose K and V are read, its last one of the same kind
 
+  int32_t cluster_tokens() const { return clusters > 0 ? vocab / clusters : 0; }
   int32_t head_dim_max() const;
   int32_t ffn_hidden_max() const;
 };

@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstring>
+#include <new>
 
 namespace lapidary {
 namespace {
@@ -119,6 +121,53 @@ float WeightBinder::scalar(const std::string& name) {
   return value;
 }
 
+std::vector<int32_t> WeightBinder::indices(const std::string& name, int64_t count, int64_t limit) {
+  const TensorEntry* tensor = find_any(name, {count});
+  if (tensor == nullptr) return {};
+  if (tensor->element != "I64" && tensor->element != "I32") {
+    problems_.push_back(fmt::format("{} holds {}, expected I64 or I32", name, tensor->element));
+    return {};
+  }
+  const size_t bytes = tensor->element == "I64" ? sizeof(int64_t) : sizeof(int32_t);
+  std::vector<int32_t> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i) {
+    int64_t value = 0;
+    if (bytes == sizeof(int64_t)) {
+      std::memcpy(&value, tensor->bytes.data() + i * bytes, bytes);
+    } else {
+      int32_t narrow = 0;
+      std::memcpy(&narrow, tensor->bytes.data() + i * bytes, bytes);
+      value = narrow;
+    }
+    if (value < 0 || value >= limit) {
+      problems_.push_back(fmt::format("{}: value {} is {}, expected one in [0, {})", name, i, value, limit));
+      return {};
+    }
+    values[i] = static_cast<int32_t>(value);
+  }
+  return values;
+}
+
+std::vector<QuantizedMatrix> WeightBinder::regrouped(const std::string& name, const QuantizedMatrix& table,
+                                                     std::span<const int32_t> order, int64_t count,
+                                                     std::unique_ptr<std::byte[]>& storage) {
+  const size_t bytes = static_cast<size_t>(row_bytes(table.format, table.in));
+  storage.reset(new (std::nothrow) std::byte[order.size() * bytes]);
+  if (storage == nullptr) {
+    problems_.push_back(fmt::format("{}: no memory for {} bytes", name, order.size() * bytes));
+    return {};
+  }
+  for (size_t i = 0; i < order.size(); ++i) std::memcpy(storage.get() + i * bytes, table.row(order[i]), bytes);
+  std::vector<QuantizedMatrix> parts;
+  for (size_t first = 0; first < order.size(); first += static_cast<size_t>(count)) {
+    QuantizedMatrix part = table;
+    part.out = static_cast<int32_t>(count);
+    part.blocks = {storage.get() + first * bytes, static_cast<size_t>(count) * bytes};
+    parts.push_back(prepared(name, part));
+  }
+  return parts;
+}
+
 Result<void> WeightBinder::finish() const {
   if (problems_.empty()) return {};
   const size_t shown = std::min(problems_.size(), kProblemsShown);
@@ -134,17 +183,22 @@ QuantizedMatrix WeightBinder::prepared(const std::string& name, QuantizedMatrix 
   return w;
 }
 
-const TensorEntry* WeightBinder::find(const std::string& name, std::initializer_list<int64_t> shape) {
+const TensorEntry* WeightBinder::find_any(const std::string& name, std::initializer_list<int64_t> shape) {
   const TensorEntry* tensor = checkpoint_.find(name);
   if (tensor == nullptr) {
     problems_.push_back(fmt::format("{} is missing, expected {}", name, shape_text(shape)));
   } else if (!std::equal(tensor->shape.begin(), tensor->shape.end(), shape.begin(), shape.end())) {
     problems_.push_back(fmt::format("{} is {}, expected {}", name, shape_text(tensor->shape), shape_text(shape)));
-  } else if (!tensor->format) {
-    problems_.push_back(fmt::format("{} holds {}, expected BF16, F16 or F32", name, tensor->element));
   } else {
     return tensor;
   }
+  return nullptr;
+}
+
+const TensorEntry* WeightBinder::find(const std::string& name, std::initializer_list<int64_t> shape) {
+  const TensorEntry* tensor = find_any(name, shape);
+  if (tensor == nullptr || tensor->format) return tensor;
+  problems_.push_back(fmt::format("{} holds {}, expected BF16, F16 or F32", name, tensor->element));
   return nullptr;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,11 +47,23 @@ class WeightBinder {
   // Stored as [1] or, by some exporters, as [].
   float scalar(const std::string& name);
 
+  // [count] whole numbers, I64 or I32, each in [0, limit).
+  std::vector<int32_t> indices(const std::string& name, int64_t count, int64_t limit);
+  // The rows of a table in another order, count at a time as prepared matrices of their own over `storage`, which is
+  // made here: part i holds rows order[i * count, (i + 1) * count).
+  std::vector<QuantizedMatrix> regrouped(const std::string& name, const QuantizedMatrix& table,
+                                         std::span<const int32_t> order, int64_t count,
+                                         std::unique_ptr<std::byte[]>& storage);
+  // Another thing that is wrong.
+  void reject(std::string problem) { problems_.push_back(std::move(problem)); }
+
   // Errors: kCorruptFile, listing what does not fit.
   Result<void> finish() const;
 
  private:
   QuantizedMatrix prepared(const std::string& name, QuantizedMatrix w);
+  // A tensor of that shape, whatever it holds; one that holds weights.
+  const TensorEntry* find_any(const std::string& name, std::initializer_list<int64_t> shape);
   const TensorEntry* find(const std::string& name, std::initializer_list<int64_t> shape);
 
   const Checkpoint& checkpoint_;

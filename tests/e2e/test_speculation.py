@@ -22,7 +22,8 @@ def test_the_answer_is_the_same_without(lapidary, models, sampling, count):
     drafted, plain = lapidary.json(*arguments, *count), lapidary.json(*arguments, "--draft", "none")
     for key in ("prompt_tokens", "tokens", "text", "finish_reason", "logprobs", "usage"):
         assert drafted[key] == plain[key], key
-    assert "speculation" not in plain
+    assert "speculation" not in plain and "draft_ms" not in plain["timing"]
+    assert 0 < drafted["timing"]["draft_ms"] <= drafted["timing"]["decode_ms"]
     report = drafted["speculation"]
     assert set(report) == {"rounds", "proposed", "accepted", "drafts"}
     assert report["rounds"] == len(report["drafts"]) and report["proposed"] == sum(map(len, report["drafts"]))
@@ -31,7 +32,7 @@ def test_the_answer_is_the_same_without(lapidary, models, sampling, count):
         assert report["accepted"] > 0
 
 
-@pytest.mark.parametrize("model", ["unified-a", "unified-b"])
+@pytest.mark.parametrize("model", ["unified-a", "unified-b", "e2b-mtp", "e4b-mtp", "a26b", "d31b"])
 @pytest.mark.parametrize("name", ["text-one-token", "text-short", "text-long", "chat"])
 def test_the_first_round_drafts_what_the_reference_drafts(lapidary, tree, models, model, name):
     prompt, golden = golden_drafts(tree, model, name)
@@ -40,6 +41,19 @@ def test_the_first_round_drafts_what_the_reference_drafts(lapidary, tree, models
                            "--max-tokens", 20, "--precision", "full", "--kv", "f32", "--draft-tokens", 8)
     assert answer["tokens"][0] == golden["newest"]
     assert answer["speculation"]["drafts"][0] == golden["drafts"]
+
+
+@pytest.mark.parametrize("model", ["e2b-mtp", "e4b-mtp", "a26b", "d31b"])
+@pytest.mark.parametrize("sampling", [("--temperature", 0), ("--temperature", 30, "--top-k", 0, "--top-p", 1, "--seed", 5)])
+def test_every_variant_drafts(lapidary, models, model, sampling):
+    arguments = ("run", "--model", models / model, "--ignore-eos", "--max-tokens", 60, "--logprobs", 2, *sampling, "hello")
+    plain = lapidary.json(*arguments, "--draft", "none")
+    for count in (1, 3, 8):
+        drafted = lapidary.json(*arguments, "--draft-tokens", count)
+        for key in ("tokens", "text", "finish_reason", "logprobs", "usage"):
+            assert drafted[key] == plain[key], (key, count)
+        report = drafted["speculation"]
+        assert max(map(len, report["drafts"])) == count and len(drafted["tokens"]) == 1 + report["rounds"] + report["accepted"]
 
 
 def test_a_model_without_a_drafter_runs_without(lapidary, models):

@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <initializer_list>
+
 #include "base/limits.h"
 #include "base/rng.h"
 #include "engine/engine_runner.h"
@@ -15,7 +19,7 @@ namespace {
 using testing::GoldenCase;
 using ::testing::HasSubstr;
 
-constexpr int32_t kVocab = 641;
+constexpr int32_t kVocab = 641;  // of the smallest
 
 std::unique_ptr<Engine> open_engine(const std::string& model, bool drafter, std::optional<int32_t> draft_tokens = {},
                                     int32_t context = 640, const std::string& device = "cpu") {
@@ -125,14 +129,25 @@ TEST(DraftLength, GrowsWhileAllAreKeptAndFallsBackToWhatWas) {
   EXPECT_EQ(next_draft_tokens(1, 1, 1), 2);
 }
 
+// Those of the names that the model has a case of: the other variants are text only.
+std::vector<std::string> cases_of(const std::string& model, std::initializer_list<const char*> names) {
+  const std::vector<std::string> all = testing::golden_case_names(model);
+  std::vector<std::string> present;
+  for (const char* name : names) {
+    if (std::find(all.begin(), all.end(), name) != all.end()) present.push_back(name);
+  }
+  EXPECT_GE(present.size(), 2u);
+  return present;
+}
+
 class Speculation : public ::testing::TestWithParam<std::string> {};
 
-// The windows are 20 and 7 positions: answers of 60 tokens cross them, and pages of 32, many times.
+// The windows are 7 to 33 positions: answers of 60 tokens cross them, and pages of 32, many times.
 TEST_P(Speculation, AnyDraftsGiveTheSameAnswer) {
   const auto plain = open_engine(GetParam(), false);
   ASSERT_NE(plain, nullptr);
   uint64_t seed = 0;
-  for (const char* name : {"text-one-token", "text-long", "mixed"}) {
+  for (const std::string& name : cases_of(GetParam(), {"text-one-token", "text-long", "mixed"})) {
     const GoldenCase golden = testing::load_golden_case(GetParam(), name);
     for (const float temperature : {0.0f, 1.0f}) {
       const GenerationRequest request = request_for(golden, 60, temperature, ++seed);
@@ -168,7 +183,7 @@ TEST_P(Speculation, TheDrafterSharesTheNoiseOfTheModel) {
   const auto engine = open_engine(GetParam(), true);
   ASSERT_TRUE(plain != nullptr && engine != nullptr);
   int64_t accepted = 0, proposed = 0;
-  for (const char* name : {"text-short", "text-long", "image-70", "mixed"}) {
+  for (const std::string& name : cases_of(GetParam(), {"text-short", "text-long", "chat", "image-70", "mixed"})) {
     const GoldenCase golden = testing::load_golden_case(GetParam(), name);
     for (uint64_t seed = 1; seed <= 4; ++seed) {
       for (const float temperature : {0.0f, 1.0f, 40.0f}) {
@@ -183,8 +198,12 @@ TEST_P(Speculation, TheDrafterSharesTheNoiseOfTheModel) {
       }
     }
   }
-  // Blind guessing would be right once in 641.
-  EXPECT_GT(accepted * 4, proposed) << accepted << " of " << proposed;
+  // Blind guessing would be right once in 641. A clustered head scores a fifth of the vocabulary, so it cannot draw
+  // most of what a hot model draws.
+  const int64_t odds = GetParam().ends_with("-mtp") ? 12 : 4;
+  EXPECT_GT(accepted * odds, proposed) << accepted << " of " << proposed;
+  std::printf("%s: %lld of %lld drafts accepted at temperature 40\n", GetParam().c_str(),
+              static_cast<long long>(accepted), static_cast<long long>(proposed));
 }
 
 TEST_P(Speculation, EveryBackendKeepsTheAnswer) {
@@ -257,8 +276,13 @@ TEST_P(Speculation, LimitsInsideADraft) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Speculation, ::testing::Values("unified-a", "unified-b"),
-                         [](const auto& model) { return model.param == "unified-a" ? "a" : "b"; });
+INSTANTIATE_TEST_SUITE_P(Models, Speculation,
+                         ::testing::Values("unified-a", "unified-b", "e2b-mtp", "e4b-mtp", "a26b", "d31b"),
+                         [](const auto& model) {
+                           std::string name = model.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST(SpeculationEngine, GivesBackEveryPage) {
   // A pool for one sequence: a page that is not given back is missed at once.
