@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes everything under tests/golden from nothing: tiny models, media files, tokenizer and model golden values.
 
-    python scripts/golden/make_golden.py [--out DIR] [--only models|media|texts|cases|drafts ...]
+    python scripts/golden/make_golden.py [--out DIR] [--only models|configs|media|texts|cases|drafts|long ...]
 
 Needs transformers 5.23.0 with torch, torchvision (its Python part is enough), tokenizers, safetensors, Pillow, av,
 soundfile, soxr, and the ffmpeg program for the clip. Takes some minutes on two cores.
@@ -16,7 +16,9 @@ import torch
 
 import audio_cases
 import cases
+import configurations
 import drafters
+import long_context
 import media
 import sounds
 import texts
@@ -27,7 +29,7 @@ import tiny_vision
 import variant_cases
 import vision_cases
 
-PARTS = ("models", "media", "texts", "cases", "drafts")
+PARTS = ("models", "configs", "media", "texts", "cases", "drafts", "long")
 
 
 def main() -> None:
@@ -48,6 +50,8 @@ def main() -> None:
             tiny_audio.write(spec, tower, out / "models" / spec.name)
         for spec in tiny_vision.SPECS:
             tiny_vision.write(spec, out / "models" / spec.name)
+    if "configs" in arguments.only:
+        configurations.write(out / "configs")
     if "media" in arguments.only:
         media.write(out / "media")
         sounds.write(out / "media" / "sounds")
@@ -60,6 +64,8 @@ def main() -> None:
         vision_cases.write(out / "models", out / "media", out / "cases", out / "towers")
     if "drafts" in arguments.only:
         drafters.write_drafts(out / "models", out / "media", out / "cases", out / "drafts")
+    if "long" in arguments.only:
+        long_context.write(out / "models", out / "long")
     for path in sorted(out.rglob("*.safetensors")):
         path.chmod(0o644)  # the library writes them for the owner only
 

@@ -47,6 +47,7 @@ class Spec:
     shards: int = 1
     vocab: int = tiny_tokenizer.VOCAB_SIZE
     context: int = 4096
+    cases: bool = True  # of variant_cases
 
 
 SPECS = [
@@ -66,6 +67,9 @@ SPECS = [
          global_head_dim=32, window=9, shared=3, double_wide=True, per_layer_dim=12, small_prompt=True, vocab=648),
     Spec("e4b-mtp", 48, torch.bfloat16, "ssfssf", hidden=40, ffn=32, heads=4, kv_heads=2, global_kv_heads=None, head_dim=16,
          global_head_dim=48, window=17, shared=2, per_layer_dim=8, small_prompt=True, vocab=672),
+    # Small enough to read a prompt of 33,000 tokens in a test; as many positions as the released models have.
+    Spec("long", 60, torch.bfloat16, "sf", hidden=16, ffn=24, heads=2, kv_heads=1, global_kv_heads=1, head_dim=16,
+         global_head_dim=16, window=512, keys_are_values=True, text_only=True, context=262144, cases=False),
 ]
 
 
@@ -195,9 +199,7 @@ def write(spec: Spec, folder: Path) -> None:
     ids = tiny_tokenizer.write(folder)
     template = Path(__file__).with_name("chat_template.jinja").read_text()
     if spec.small_prompt:
-        empty_channel = "    {{- '<|channel>thought\\n<channel|>' if not thinking -}}\n"
-        assert template.count(empty_channel) == 1
-        template = template.replace(empty_channel, "")
+        template = tiny_tokenizer.small_template(template)
     (folder / "chat_template.jinja").write_text(template)
     generation = {
         "bos_token_id": ids["<bos>"], "pad_token_id": ids["<pad>"],

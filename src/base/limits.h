@@ -26,8 +26,9 @@ struct Limits {
   int64_t prompt_bytes_max = 64 << 20;
   int32_t logprobs_max = 64;
   int32_t stop_strings_max = 64;
-  int32_t draft_tokens_max = 8;       // proposed in one round of speculation
-  int32_t reply_call_depth_max = 64;  // nesting of a tool call's arguments
+  int32_t draft_tokens_max = 8;          // proposed in one round of speculation
+  int32_t reply_call_depth_max = 64;     // nesting of a tool call's arguments
+  int64_t verify_bytes_max = 1LL << 30;  // logits kept of an answer for run --verify
 };
 
 inline constexpr Limits kLimits{};

@@ -144,8 +144,16 @@ class Chat {
     request.stop = options_.sampling.stop;
     ReplyPrinter printer(engine_.tokenizer(),
                          {.chat = true, .thought_open = input.thought_open, .print = true, .stop = request.stop});
-    ASSIGN_OR_RETURN(const uint64_t id,
-                     engine_.submit(std::move(request), [&](const Event& event) { printer.take(event); }));
+    const int64_t prompt_tokens = static_cast<int64_t>(request.prompt.size());
+    ProgressLine progress("prompt");
+    ASSIGN_OR_RETURN(const uint64_t id, engine_.submit(std::move(request), [&](const Event& event) {
+      if (event.prompt_done > 0) {
+        progress.update(event.prompt_done, prompt_tokens);
+      } else {
+        progress.clear();
+      }
+      printer.take(event);
+    }));
     take_interrupt();
     while (engine_.step()) {
       if (interrupted()) engine_.cancel(id);

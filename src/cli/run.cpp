@@ -12,6 +12,7 @@
 #include "cli/reply_printer.h"
 #include "cli/result_json.h"
 #include "cli/terminal.h"
+#include "cli/verify.h"
 
 namespace lapidary::cli {
 namespace {
@@ -21,7 +22,7 @@ struct RunOptions {
   PromptOptions prompt;
   SamplingOptions sampling;
   std::optional<int32_t> logprobs;
-  std::string format = "text", json_schema, regex;
+  std::string format = "text", json_schema, regex, verify;
 };
 
 Json reply_json(const ReplyPrinter& printer) {
@@ -32,7 +33,7 @@ Json reply_json(const ReplyPrinter& printer) {
 }
 
 void print_json(const Engine& engine, const std::vector<int32_t>& prompt, const ReplyPrinter& printer,
-                bool with_logprobs, const Timing& timing, double load_ms) {
+                bool with_logprobs, const Timing& timing, double load_ms, const std::optional<Verification>& verified) {
   Json json = {{"model", engine.model().dir().path.string()},
                {"variant", engine.model().config().variant},
                {"prompt_tokens", prompt},
@@ -51,6 +52,7 @@ void print_json(const Engine& engine, const std::vector<int32_t>& prompt, const 
     json["timing"]["draft_ms"] = timing.draft_ms;  // of decode_ms
     json["speculation"] = speculation_json(*printer.last().speculation);
   }
+  if (verified) json["verify"] = verified->json();
   write_out(dump_json(json) + "\n");
 }
 
@@ -80,15 +82,32 @@ Result<void> run(const RunOptions& options) {
   const bool chat = input.chat && !request.ignore_eos;
   ReplyPrinter printer(engine->tokenizer(),
                        {.chat = chat, .thought_open = input.thought_open, .print = !as_json, .stop = request.stop});
-  ASSIGN_OR_RETURN(const uint64_t id,
-                   engine->submit(std::move(request), [&](const Event& event) { printer.take(event); }));
+  const GenerationRequest asked = options.verify.empty() ? GenerationRequest{} : request;
+  AnswerRecord record;
+  if (!options.verify.empty()) {
+    request.on_logits = [&](int32_t token, std::span<const float> logits) { record.add(token, logits); };
+  }
+  ProgressLine progress("prompt");
+  ASSIGN_OR_RETURN(const uint64_t id, engine->submit(std::move(request), [&](const Event& event) {
+    if (event.prompt_done > 0) {
+      progress.update(event.prompt_done, static_cast<int64_t>(prompt.size()));
+    } else {
+      progress.clear();
+    }
+    printer.take(event);
+  }));
   while (engine->step()) {
     if (interrupted() || printer.reader_gone()) engine->cancel(id);
+  }
+  std::optional<Verification> verified;
+  if (!options.verify.empty() && !interrupted()) {
+    ASSIGN_OR_RETURN(const EngineOptions engine_options, options.model.engine_options());
+    ASSIGN_OR_RETURN(verified, verify_answer(engine_options, asked, record));
   }
 
   Timing timing = printer.last().timing;
   timing.media_ms += input.media_ms;
-  if (as_json) print_json(*engine, prompt, printer, options.logprobs.has_value(), timing, load_ms);
+  if (as_json) print_json(*engine, prompt, printer, options.logprobs.has_value(), timing, load_ms, verified);
   const Usage& usage = printer.last().usage;
   if (usage.completion_tokens > 1) {
     spdlog::info(
@@ -103,6 +122,9 @@ Result<void> run(const RunOptions& options) {
         engine->draft_source()->description(), report->accepted, report->proposed, report->rounds,
         1 + static_cast<double>(report->accepted) / static_cast<double>(report->rounds), timing.draft_ms);
   }
+  if (verified && verified->difference)
+    return Error{ErrorCode::kInvalidArgument, fmt::format("--verify reference: {}", verified->text())};
+  if (verified) fmt::print(stderr, "verify: {}\n", verified->text());
   return {};
 }
 
@@ -124,6 +146,13 @@ void add_run(CLI::App& program, Action& action) {
   command->add_option("--json-schema", options->json_schema, "constrain the answer to a JSON schema")
       ->type_name("FILE");
   command->add_option("--regex", options->regex, "constrain the answer to a regular expression")->type_name("REGEX");
+  command
+      ->add_option(
+          "--verify", options->verify,
+          "reference: answer once more in double precision, without drafts, and say what differs (status 1 if a "
+          "token does)")
+      ->type_name("DEVICE")
+      ->check(CLI::IsMember({"reference"}));
   command->add_option("--format", options->format, "text, or json: one object on one line")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();

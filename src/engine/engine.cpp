@@ -261,10 +261,9 @@ void Engine::prefill_piece() {
   if (s.request.prompt_logprobs) report_prompt_logprobs(begin, end, event);
   if (!last) {
     s.timing.prefill_ms += watch.milliseconds() - (s.timing.media_ms - media_before);
-    if (!event.prompt_logprobs.empty()) {
-      event.request = s.id;
-      s.sink(event);
-    }
+    event.request = s.id;
+    event.prompt_done = end;
+    s.sink(event);
     return;
   }
   if (s.request.tokens_max == 0) {
@@ -320,6 +319,7 @@ bool Engine::accept_token(int32_t row, int32_t token, Event& event) {
   Sequence& s = *active_;
   const Stopwatch watch;
   if (s.request.logprobs) event.logprobs.push_back(token_logprob(logits_of(row), token, *s.request.logprobs));
+  if (s.request.on_logits) s.request.on_logits(token, logits_of(row));
   s.tokens.push_back(token);
   ++s.usage.completion_tokens;
   event.tokens.push_back(token);

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +38,9 @@ struct GenerationRequest {
   bool ignore_eos = false;
   std::optional<int32_t> logprobs;  // with each generated token, the K best
   bool prompt_logprobs = false;     // also what the model gave each prompt token after those before it, with the K best
+  // Called on the engine's thread for each generated token, before its event: the row of logits [vocab] (soft-capped,
+  // nothing suppressed) that it was drawn from, valid during the call.
+  std::function<void(int32_t token, std::span<const float> logits)> on_logits;
 };
 
 struct TokenLogprob {
@@ -70,6 +75,7 @@ struct Event {
   std::vector<int32_t> tokens;         // new since the last event; a stop token is reported, too
   std::vector<TokenLogprob> logprobs;  // one for each of tokens, when asked for
   std::vector<TokenLogprob> prompt_logprobs;  // for prompt tokens 1, 2, ..., as they become known
+  int32_t prompt_done = 0;  // set when a piece of the prompt is computed and more are to come: positions so far
   // Set in the last event of a request.
   FinishReason finish = FinishReason::kNone;
   Usage usage;
