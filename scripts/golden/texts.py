@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 import conversations as talk
+import talks
 import tiny_tokenizer
 
 TEXTS = [
@@ -52,7 +53,7 @@ def special_as_text(text: str, model_folder: Path) -> list[int]:
 
 
 def write(model_folder: Path, out: Path) -> None:
-    """encode.json, decode.json and chat.json, made with the tokenizer in `model_folder`."""
+    """encode.json, decode.json and the chats, made with the tokenizer in `model_folder`."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     plain = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
@@ -78,18 +79,28 @@ def write(model_folder: Path, out: Path) -> None:
         decoded.append({"ids": ids, "decoded": plain.decode(ids, skip_special_tokens=False)})
     _write_lines(out / "decode.json", decoded)
 
-    chats = []
-    for conversation in talk.WORKED + talk.OTHERS:
+    small = tiny_tokenizer.small_template(full.chat_template)
+    small_ids = []
+
+    def chat(conversation: dict) -> dict:
+        """One entry as the large models have it; the small ones' goes into small_ids, by what it shares with it."""
         options = {"enable_thinking": False, "preserve_thinking": False, "add_generation_prompt": True}
         options |= {key: conversation[key] for key in options if key in conversation}
-        rendered = full.apply_chat_template(conversation["messages"], tools=conversation.get("tools"), tokenize=False, **options)
+        arguments = {"tools": conversation.get("tools"), "tokenize": False, **options}
+        rendered = full.apply_chat_template(conversation["messages"], **arguments)
         if "expected" in conversation:
             assert rendered == conversation["expected"], conversation["name"]
-        entry = {"name": conversation["name"], **options, "messages": conversation["messages"],
-                 "tools": conversation.get("tools"), "rendered": rendered, "ids": encode(rendered),
-                 "worked_example": "expected" in conversation}
-        chats.append(entry)
-    _write_lines(out / "chat.json", chats)
+        ids = encode(rendered)
+        others = encode(full.apply_chat_template(conversation["messages"], chat_template=small, **arguments))
+        shared = next((i for i, (a, b) in enumerate(zip(ids, others)) if a != b), min(len(ids), len(others)))
+        small_ids.append({"name": conversation["name"], "shared": shared, "rest": others[shared:]})
+        return {"name": conversation["name"], **options, "messages": conversation["messages"],
+                "tools": conversation.get("tools"), "rendered": rendered, "ids": ids,
+                "worked_example": "expected" in conversation}
+
+    _write_lines(out / "chat.json", [chat(conversation) for conversation in talk.WORKED + talk.OTHERS])
+    _write_lines(out / "talks.json", [chat(conversation) for conversation in talks.DRAWN])
+    _write_lines(out / "small.json", small_ids)
 
 
 def _write_lines(path: Path, entries: list) -> None:

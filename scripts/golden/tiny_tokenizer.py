@@ -117,6 +117,13 @@ def build() -> dict:
     }
 
 
+def small_template(template: str) -> str:
+    """The template of E2B and E4B: no empty thought channel in the generation prompt."""
+    empty_channel = "    {{- '<|channel>thought\\n<channel|>' if not thinking -}}\n"
+    assert template.count(empty_channel) == 1
+    return template.replace(empty_channel, "")
+
+
 def write(folder: Path) -> dict[str, int]:
     """Writes tokenizer.json and tokenizer_config.json; returns the ids of the special tokens."""
     tokenizer = build()

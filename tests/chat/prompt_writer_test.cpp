@@ -22,36 +22,90 @@ const std::string kEmptyChannel = "<|channel>thought\n<channel|>";
 bool user_text_holds_markers(const Json& row) { return row["name"] == "marker-text"; }
 
 TEST(PromptWriter, RendersAsTheTemplate) {
-  const Json golden = read_golden("tokenizer/chat.json");
-  ASSERT_GT(golden.size(), 50u);
-  for (const Json& row : golden) {
-    Conversation conversation = conversation_from_json(row);
-    conversation.repair = false;
-    EXPECT_EQ(prompt_text(conversation), row["rendered"].get<std::string>()) << row["name"];
-    EXPECT_TRUE(check_tools(conversation.tools, "tools")) << row["name"];
+  for (const char* file : {"tokenizer/chat.json", "tokenizer/talks.json"}) {
+    const Json golden = read_golden(file);
+    ASSERT_GT(golden.size(), 50u);
+    for (const Json& row : golden) {
+      Conversation conversation = conversation_from_json(row);
+      conversation.repair = false;
+      EXPECT_EQ(prompt_text(conversation), row["rendered"].get<std::string>()) << row["name"];
+      EXPECT_TRUE(check_tools(conversation.tools, "tools")) << row["name"];
+      EXPECT_EQ(prompt_items(conversation).thought_open,
+                row["rendered"].get<std::string>().ends_with("<|channel>thought\n"))
+          << row["name"];
+    }
   }
 }
 
-// Ids of the golden conversations without media; with media they are below.
-TEST(PromptWriter, GivesTheIdsOfTheReference) {
-  const Json golden = read_golden("tokenizer/chat.json");
-  int compared = 0;
-  for (const Json& row : golden) {
-    Conversation conversation = conversation_from_json(row);
-    conversation.repair = false;
-    bool media = false;
-    for (const PromptItem& item : prompt_items(conversation).items) {
-      media = media || item.kind == PromptItem::Kind::kMedia;
+// Golden ids with each placeholder expanded as the reference's processor expands it in the text: markers around `count`
+// soft tokens. Media get 2, 3, 4, ... of them, in the order of the prompt.
+Ids expanded(const Ids& ids, std::vector<MediaExpansion>& media) {
+  const Tokenizer& t = golden_tokenizer();
+  const int32_t image = *t.id_of("<|image|>"), audio = *t.id_of("<|audio|>");
+  Ids result;
+  for (const int32_t id : ids) {
+    if (id != image && id != audio) {
+      result.push_back(id);
+      continue;
     }
-    if (media || user_text_holds_markers(row)) continue;
-    const Result<PromptTokens> prompt = write_prompt(golden_tokenizer(), conversation, {});
-    ASSERT_TRUE(prompt) << prompt.error().message;
-    EXPECT_EQ(prompt->ids, row["ids"].get<Ids>()) << row["name"];
-    const std::string rendered = row["rendered"];
-    EXPECT_EQ(prompt->thought_open, rendered.ends_with("<|channel>thought\n")) << row["name"];
-    ++compared;
+    const int32_t count = static_cast<int32_t>(media.size()) + 2;
+    media.push_back({id == image ? MediaKind::kImage : MediaKind::kAudio, {count}, {}});
+    result.push_back(*t.id_of(id == image ? "<|image>" : "<|audio>"));
+    result.insert(result.end(), static_cast<size_t>(count), id);
+    result.push_back(*t.id_of(id == image ? "<image|>" : "<audio|>"));
   }
-  EXPECT_GT(compared, 50);
+  return result;
+}
+
+// The order of a conversation's media in its prompt: those of a model's message stand behind its results'.
+std::vector<int32_t> media_order(const Conversation& conversation) {
+  std::vector<int32_t> order;
+  for (const PromptItem& item : prompt_items(conversation).items) {
+    if (item.kind == PromptItem::Kind::kMedia) order.push_back(item.media);
+  }
+  return order;
+}
+
+// Every conversation of the golden files for both families of models, as ids, media in users' messages and in tools'
+// results included. Videos have time stamps and are below.
+TEST(PromptWriter, GivesTheIdsOfBothFamilies) {
+  const Json chat = read_golden("tokenizer/chat.json"), talks = read_golden("tokenizer/talks.json"),
+             small = read_golden("tokenizer/small.json");
+  ASSERT_EQ(small.size(), chat.size() + talks.size());
+  int compared = 0, with_media = 0, differ = 0;
+  for (size_t i = 0; i < small.size(); ++i) {
+    const Json& row = i < chat.size() ? chat[i] : talks[i - chat.size()];
+    ASSERT_EQ(small[i]["name"], row["name"]);
+    if (user_text_holds_markers(row)) continue;
+    const Ids large_ids = row["ids"].get<Ids>();
+    const size_t shared = small[i]["shared"].get<size_t>();
+    ASSERT_LE(shared, large_ids.size());
+    Ids small_ids(large_ids.begin(), large_ids.begin() + static_cast<std::ptrdiff_t>(shared));
+    const Ids rest = small[i]["rest"].get<Ids>();
+    small_ids.insert(small_ids.end(), rest.begin(), rest.end());
+    differ += small_ids == large_ids ? 0 : 1;
+    if (row["rendered"].get<std::string>().find("<|video|>") != std::string::npos) continue;
+    for (const PromptStyle style : {PromptStyle::kLarge, PromptStyle::kSmall}) {
+      Conversation conversation = conversation_from_json(row);
+      conversation.repair = false;
+      conversation.style = style;
+      std::vector<MediaExpansion> in_order;
+      const Ids expected = expanded(style == PromptStyle::kLarge ? large_ids : small_ids, in_order);
+      const std::vector<int32_t> order = media_order(conversation);
+      ASSERT_EQ(order.size(), in_order.size()) << row["name"];
+      std::vector<MediaExpansion> media(in_order.size());
+      for (size_t m = 0; m < order.size(); ++m) media[static_cast<size_t>(order[m])] = in_order[m];
+      const Result<PromptTokens> prompt = write_prompt(golden_tokenizer(), conversation, media);
+      ASSERT_TRUE(prompt) << row["name"] << ": " << prompt.error().message;
+      EXPECT_EQ(prompt->ids, expected) << row["name"];
+      ASSERT_EQ(prompt->spans.size(), in_order.size());
+      ++compared;
+      with_media += in_order.empty() ? 0 : 1;
+    }
+  }
+  EXPECT_GE(compared, 2 * 160);
+  EXPECT_GE(with_media, 2 * 30);
+  EXPECT_GE(differ, 30);
 }
 
 // What the reference made of pictures, clips and videos, from the cases of the tiny models.
