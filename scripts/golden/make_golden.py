@@ -43,9 +43,9 @@ def main() -> None:
     if "models" in arguments.only:
         for spec in tiny_models.SPECS:
             tiny_models.write(spec, out / "models" / spec.name)
-        drafters.write_models(out / "models")
         for spec in tiny_variants.SPECS:
             tiny_variants.write(spec, out / "models" / spec.name)
+        drafters.write_models(out / "models")
         for spec, tower in tiny_audio.MODELS:
             tiny_audio.write(spec, tower, out / "models" / spec.name)
         for spec in tiny_vision.SPECS:

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+#include <optional>
+
 #include "base/log.h"
 
 namespace lapidary {
@@ -54,34 +57,62 @@ Result<RopeSpec> read_rope(const JsonObject& text, std::string_view kind) {
   return spec;
 }
 
-// Head sizes of one layer. Global layers differ through global_head_dim / num_global_key_value_heads, or, as newer
-// files say it, through per_layer_config: {"5": {"head_dim": 512, "num_key_value_heads": 1}}.
-Result<LayerSpec> read_heads(const JsonObject& text, int32_t index, AttentionKind kind, bool keys_are_values) {
-  LayerSpec layer;
-  layer.attention = kind;
-  layer.kv_source = index;
-  layer.values_from_keys = keys_are_values && kind == AttentionKind::kGlobal;
-  ASSIGN_OR_RETURN(layer.head_dim, dimension(text, "head_dim"));
-  ASSIGN_OR_RETURN(layer.kv_heads, dimension(text, "num_key_value_heads"));
-  if (text.has("per_layer_config")) {
-    ASSIGN_OR_RETURN(const JsonObject all, text.object("per_layer_config"));
-    const std::string key = std::to_string(index);
-    if (all.has(key)) {
-      ASSIGN_OR_RETURN(const JsonObject own, all.object(key));
-      ASSIGN_OR_RETURN(const int64_t head_dim, own.integer_or("head_dim", 1, kDimMax, layer.head_dim));
-      ASSIGN_OR_RETURN(const int64_t kv_heads, own.integer_or("num_key_value_heads", 1, kDimMax, layer.kv_heads));
-      layer.head_dim = static_cast<int32_t>(head_dim);
-      layer.kv_heads = static_cast<int32_t>(kv_heads);
+struct HeadSizes {
+  std::optional<int32_t> head_dim, kv_heads;
+};
+
+// "05", "5" -> 5; -1 for what is no index of a layer.
+int32_t layer_index(std::string_view key, int32_t layers) {
+  int32_t index = -1;
+  const auto [end, failed] = std::from_chars(key.data(), key.data() + key.size(), index);
+  const bool whole = failed == std::errc() && end == key.data() + key.size();
+  return whole && index >= 0 && index < layers ? index : -1;
+}
+
+// per_layer_config, as newer files write it: {"05": {"head_dim": 512, "num_key_value_heads": 1}}. The reference pads
+// the keys with zeros to the width of the longest.
+Result<std::vector<HeadSizes>> read_overrides(const JsonObject& text, int32_t layers) {
+  ASSIGN_OR_RETURN(const JsonObject all, text.object("per_layer_config"));
+  std::vector<HeadSizes> sizes(static_cast<size_t>(layers));
+  std::vector<bool> seen(static_cast<size_t>(layers));
+  for (const auto& [key, value] : text.find("per_layer_config")->items()) {
+    const int32_t index = layer_index(key, layers);
+    if (index < 0) {
+      return contradiction(all, fmt::format("expected indices of {} layers, found {}", layers, dump_json(Json(key))));
     }
-  } else if (kind == AttentionKind::kGlobal) {
-    ASSIGN_OR_RETURN(layer.head_dim, dimension(text, "global_head_dim"));
-    if (keys_are_values) {  // only consulted where K and V share their projection
-      ASSIGN_OR_RETURN(const int64_t kv_heads,
-                       text.integer_or("num_global_key_value_heads", 1, kDimMax, layer.kv_heads));
-      layer.kv_heads = static_cast<int32_t>(kv_heads);
+    if (seen[static_cast<size_t>(index)]) return contradiction(all, fmt::format("layer {} stands in it twice", index));
+    seen[static_cast<size_t>(index)] = true;
+    ASSIGN_OR_RETURN(const JsonObject own, all.object(key));
+    for (const auto& item : value.items()) {
+      if (item.key() != "head_dim" && item.key() != "num_key_value_heads") {
+        return unsupported(
+            own, fmt::format("expected head_dim and num_key_value_heads, found {}", dump_json(Json(item.key()))));
+      }
+    }
+    HeadSizes& layer = sizes[static_cast<size_t>(index)];
+    if (own.has("head_dim")) {
+      ASSIGN_OR_RETURN(layer.head_dim, dimension(own, "head_dim"));
+    }
+    if (own.has("num_key_value_heads")) {
+      ASSIGN_OR_RETURN(layer.kv_heads, dimension(own, "num_key_value_heads"));
     }
   }
-  return layer;
+  return sizes;
+}
+
+// What full layers have of their own: global_head_dim and num_global_key_value_heads, or the overrides where those are
+// written. The number of heads is only consulted where K and V share their projection.
+Result<std::vector<HeadSizes>> read_head_sizes(const JsonObject& text, const std::vector<AttentionKind>& kinds,
+                                               bool keys_are_values) {
+  if (text.has("per_layer_config")) return read_overrides(text, static_cast<int32_t>(kinds.size()));
+  HeadSizes global;
+  ASSIGN_OR_RETURN(global.head_dim, dimension(text, "global_head_dim"));
+  if (keys_are_values && text.has("num_global_key_value_heads")) {
+    ASSIGN_OR_RETURN(global.kv_heads, dimension(text, "num_global_key_value_heads"));
+  }
+  std::vector<HeadSizes> sizes;
+  for (const AttentionKind kind : kinds) sizes.push_back(kind == AttentionKind::kGlobal ? global : HeadSizes{});
+  return sizes;
 }
 
 // What no release sets otherwise, and what the forward pass has no meaning for.
@@ -102,10 +133,18 @@ Result<std::vector<LayerSpec>> read_layers(const JsonObject& text, int32_t layer
   ASSIGN_OR_RETURN(const RopeSpec sliding_rope, read_rope(text, "sliding_attention"));
   ASSIGN_OR_RETURN(const RopeSpec global_rope, read_rope(text, "full_attention"));
   ASSIGN_OR_RETURN(const bool keys_are_values, text.boolean_or("attention_k_eq_v", false));
+  ASSIGN_OR_RETURN(const int32_t head_dim, dimension(text, "head_dim"));
+  ASSIGN_OR_RETURN(const int32_t kv_heads, dimension(text, "num_key_value_heads"));
+  ASSIGN_OR_RETURN(const std::vector<HeadSizes> sizes, read_head_sizes(text, kinds, keys_are_values));
   std::vector<LayerSpec> specs;
   for (int32_t l = 0; l < layers; ++l) {
     const AttentionKind kind = kinds[static_cast<size_t>(l)];
-    ASSIGN_OR_RETURN(LayerSpec layer, read_heads(text, l, kind, keys_are_values));
+    LayerSpec layer;
+    layer.attention = kind;
+    layer.kv_source = l;
+    layer.values_from_keys = keys_are_values && kind == AttentionKind::kGlobal;
+    layer.head_dim = sizes[static_cast<size_t>(l)].head_dim.value_or(head_dim);
+    layer.kv_heads = sizes[static_cast<size_t>(l)].kv_heads.value_or(kv_heads);
     layer.rope = kind == AttentionKind::kGlobal ? global_rope : sliding_rope;
     layer.ffn_hidden = ffn_hidden;
     if (heads % layer.kv_heads != 0) {
