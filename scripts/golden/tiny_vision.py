@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tiny_audio
 import tiny_models
 import tiny_tokenizer
 import tiny_variants
@@ -38,6 +39,7 @@ class Tower:
 class Spec:
     text: tiny_variants.Spec
     tower: Tower
+    audio: tiny_audio.Tower | None = None
 
     @property
     def name(self) -> str:
@@ -48,7 +50,8 @@ SPECS = [
     Spec(tiny_variants.Spec("e2b-vision", 40, torch.bfloat16, "ssfsf", hidden=48, ffn=40, heads=4, kv_heads=1,
                             global_kv_heads=None, head_dim=16, global_head_dim=32, window=9, shared=2, double_wide=True,
                             per_layer_dim=12, small_prompt=True),
-         Tower(hidden=32, ffn=56, layers=3, heads=2, head_dim=16, positions=310, clipped=True)),
+         Tower(hidden=32, ffn=56, layers=3, heads=2, head_dim=16, positions=310, clipped=True),
+         audio=tiny_audio.MODELS[0][1]),  # the releases of E2B and E4B have both towers
     Spec(tiny_variants.Spec("e4b-vision", 35, torch.bfloat16, "sfssf", hidden=40, ffn=56, heads=4, kv_heads=2,
                             global_kv_heads=None, head_dim=16, global_head_dim=48, window=17, shared=2, per_layer_dim=20,
                             small_prompt=True),
@@ -138,6 +141,11 @@ def write(spec: Spec, folder: Path) -> None:
     tiny_variants.write(spec.text, folder)
     ids = tiny_tokenizer.write(folder)
     config = tiny_variants._config(spec.text, ids) | {"vision_config": vision_config(spec.tower)}
-    for name, contents in (("config.json", config), ("processor_config.json", processor_config(spec.tower))):
+    processor, tensors = processor_config(spec.tower), tiny_variants._tensors(spec.text, ids) | tower_tensors(spec)
+    if spec.audio:
+        config["audio_config"] = tiny_audio._audio_config(spec.audio, spec.text.dtype)
+        processor["feature_extractor"] = tiny_audio._processor_config(spec.audio)["feature_extractor"]
+        tensors |= tiny_audio._tensors(spec.audio, spec.text.hidden, spec.text.dtype)
+    for name, contents in (("config.json", config), ("processor_config.json", processor)):
         (folder / name).write_text(json.dumps(contents, indent=2) + "\n")
-    tiny_models._save(tiny_variants._tensors(spec.text, ids) | tower_tensors(spec), folder, spec.text.shards)
+    tiny_models._save(tensors, folder, spec.text.shards)

@@ -15,6 +15,7 @@ import torch
 import variant_cases
 from PIL import Image
 from safetensors.numpy import save_file
+from transformers.audio_utils import load_audio
 from transformers.image_utils import load_image
 
 import cases
@@ -31,6 +32,7 @@ class Case:
     messages: list
     images: tuple[str, ...] = ()
     budgets: tuple[int, ...] = ()  # of each image
+    sounds: tuple[str, ...] = ()
     clip: bool = False
     deep: bool = False
 
@@ -44,8 +46,8 @@ CASES = [
          ("rgb.png", "rings-301x199.png"), (140, 70), deep=True),
     Case("images-before", cases.ask("Same?", image=2), ("odd-size.jpg", "rgb.png"), (70, 140)),
     Case("video", cases.ask("What happens?", video=1), clip=True, deep=True),
-    Case("mixed-video", [talk.user([{"type": "video"}, talk.text("then"), {"type": "image"}, talk.text("and?")])],
-         ("tiny-33x21.png",), (70,), clip=True),
+    Case("mixed", [talk.user([{"type": "video"}, talk.text("then"), {"type": "audio"}, {"type": "image"}, talk.text("and?")])],
+         ("tiny-33x21.png",), (70,), sounds=("voice-7600.wav",), clip=True, deep=True),
 ]
 # The last three models repeat what depends on their shapes and masks.
 FEWER = {"image-70", "image-two", "images-before", "image-strip", "video"}
@@ -68,6 +70,9 @@ def build_inputs(case: Case, processor, media_folder: Path) -> tuple[str, dict]:
     if case.clip:
         frames, metadata = cases._clip_frames(media_folder / "clip")
         arguments = {"videos": [frames], "videos_kwargs": {"video_metadata": [metadata], "do_sample_frames": False}}
+    if case.sounds:
+        arguments["audio"] = [load_audio(str(media_folder / "sounds" / name), sampling_rate=media.RATE, backend="soundfile")
+                              for name in case.sounds]
     if len(set(case.budgets)) <= 1:
         if pictures:
             arguments |= {"images": pictures, "images_kwargs": {"max_soft_tokens": case.budgets[0]}}
@@ -101,8 +106,8 @@ def encoded(model, inputs: dict) -> dict:
         outputs["video"] = model.model.get_video_features(inputs["pixel_values_videos"], inputs["video_position_ids"],
                                                           num_frames_per_video=inputs["num_frames_per_video"],
                                                           return_dict=True)
-    names = ("input_ids", "attention_mask", "mm_token_type_ids")
-    return {name: inputs[name] for name in names} | {"mm_encoder_outputs": outputs}
+    names = ("input_ids", "attention_mask", "mm_token_type_ids", "input_features", "input_features_mask")
+    return {name: inputs[name] for name in names if name in inputs} | {"mm_encoder_outputs": outputs}
 
 
 @torch.no_grad()
@@ -174,7 +179,7 @@ def write_case(case: Case, model, processor, media_folder: Path, out: Path) -> d
     given = reference.log_softmax(trace.logits[:-1])[np.arange(len(ids) - 1), ids[1:]]
     entry = {
         "name": case.name, "prompt": prompt, "messages": case.messages,
-        "images": list(case.images), "image_tokens": list(case.budgets) if case.images else None, "sounds": [],
+        "images": list(case.images), "image_tokens": list(case.budgets) if case.images else None, "sounds": list(case.sounds),
         "clip": "clip.mp4" if case.clip else None, "clip_frames": media.CLIP_PICKED if case.clip else None,
         "prompt_tokens": ids.tolist(), "token_types": types.tolist(), "suppressed": [],
         "greedy": result, "prompt_logprobs": [None, *[round(float(p), 6) for p in given]],
