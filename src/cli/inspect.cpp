@@ -83,7 +83,11 @@ Json as_json(const ModelDir& dir, const ModelConfig& config) {
   json["inputs"] = Json::array({"text"});
   if (config.takes_pictures()) json["inputs"].insert(json["inputs"].end(), {"image", "video"});
   if (config.vision_tower) json["vision_tower"] = vision_tower_json(*config.vision_tower);
-  if (config.audio) json["inputs"].push_back("audio");
+  if (config.takes_sound()) json["inputs"].push_back("audio");
+  if (const auto& tower = config.audio_tower) {
+    json["audio_tower"] = {{"layers", tower->layers},   {"dim", tower->dim},   {"heads", tower->heads},
+                           {"mel_bands", tower->bands}, {"keys", tower->keys}, {"clipped", tower->clipped}};
+  }
   json["tensors"] = Json::array();
   for (const TensorEntry& tensor : dir.weights.tensors()) {
     json["tensors"].push_back(
@@ -105,18 +109,23 @@ std::string as_text(const ModelDir& dir, const ModelConfig& config, bool tensors
                               config.layers.size(), static_cast<int32_t>(config.layers.size()) - global, global,
                               config.dim, config.heads, config.vocab));
   line("context", fmt::format("{} positions, sliding window {}", config.positions_max, config.sliding_window));
-  line("inputs",
-       fmt::format("text{}{}",
-                   config.takes_pictures()
-                       ? fmt::format(", images and video ({0}x{0} pixels a token)", soft_token_pixels(config))
-                       : "",
-                   config.audio ? fmt::format(", audio ({} samples a token)", config.audio->samples_per_token) : ""));
+  line("inputs", fmt::format("text{}{}",
+                             config.takes_pictures()
+                                 ? fmt::format(", images and video ({0}x{0} pixels a token)", soft_token_pixels(config))
+                                 : "",
+                             config.audio ? fmt::format(", audio ({} samples a token)", config.audio->samples_per_token)
+                             : config.audio_tower ? ", audio (40 ms a token)"
+                                                  : ""));
   if (config.vision_tower) {
     const VisionTowerConfig& tower = *config.vision_tower;
     line("vision tower", fmt::format("{} layers, width {}, {} heads of {}, {}x{} pixel patches, {} of them a token{}{}",
                                      tower.layers, tower.dim, tower.heads, tower.head_dim, tower.patch_pixels,
                                      tower.patch_pixels, tower.patches_per_token(), tower.clipped ? ", clipped" : "",
                                      tower.standardised ? ", standardised" : ""));
+  }
+  if (const auto& tower = config.audio_tower) {
+    line("audio tower", fmt::format("conformer of {} layers, width {}, {} heads over {} rows, {} mel bands",
+                                    tower->layers, tower->dim, tower->heads, tower->keys, tower->bands));
   }
   for (const auto& [element, share] : shares(dir.weights)) {
     line(element, fmt::format("{} tensors, {:.3f} M values, {}", share.tensors,

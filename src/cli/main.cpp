@@ -25,6 +25,7 @@ int run_program(int argc, char** argv) {
   add_run(program, action);
   add_chat(program, action);
   add_score(program, action);
+  add_transcribe(program, action);
   add_tokenize(program, action);
   add_detokenize(program, action);
   add_inspect(program, action);

@@ -8,7 +8,7 @@ import time
 import pytest
 from conftest import PROGRAM
 
-COMMANDS = ("run", "chat", "score", "tokenize", "detokenize", "inspect", "bench", "completion")
+COMMANDS = ("run", "chat", "score", "transcribe", "tokenize", "detokenize", "inspect", "bench", "completion")
 
 
 @pytest.fixture
