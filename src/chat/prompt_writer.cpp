@@ -292,10 +292,12 @@ class TokenWriter {
   }
 
   // Frames joined by one space, each a time stamp, a space and the frame between the markers of an image. The stamps
-  // are ordinary text, so the first is one run with what stands before it.
+  // are ordinary text, so the first is one run with what stands before it. What is heard until the next frame follows a
+  // frame directly.
   Result<void> video(const MediaExpansion& medium, int32_t index) {
     const size_t frames = medium.soft_tokens.size();
-    if (frames == 0 || medium.seconds.size() != frames) {
+    if (frames == 0 || medium.seconds.size() != frames ||
+        (!medium.sound_tokens.empty() && medium.sound_tokens.size() != frames)) {
       return Error{ErrorCode::kInvalidArgument, fmt::format("medium {}: a video of {} frames with {} times", index + 1,
                                                             frames, medium.seconds.size())};
     }
@@ -308,6 +310,11 @@ class TokenWriter {
       RETURN_IF_ERROR(soft_tokens("<|video|>", medium.soft_tokens[frame],
                                   {.media = index, .frame = static_cast<int32_t>(frame), .kind = MediaKind::kVideo}));
       RETURN_IF_ERROR(special("<image|>"));
+      if (medium.sound_tokens.empty() || medium.sound_tokens[frame] == 0) continue;
+      RETURN_IF_ERROR(special("<|audio>"));
+      RETURN_IF_ERROR(soft_tokens("<|audio|>", medium.sound_tokens[frame],
+                                  {.media = index, .frame = static_cast<int32_t>(frame), .kind = MediaKind::kAudio}));
+      RETURN_IF_ERROR(special("<audio|>"));
     }
     return {};
   }

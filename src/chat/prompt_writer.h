@@ -30,14 +30,16 @@ struct MediaExpansion {
   MediaKind kind = MediaKind::kImage;
   std::vector<int32_t> soft_tokens;  // an image, a clip: one number; a video: one for each frame
   std::vector<double> seconds;       // a video: the time of each frame in the source
+  // A video that is heard: soft tokens of the sound after each frame, 0 where there is none; else empty.
+  std::vector<int32_t> sound_tokens;
 };
 
 // Soft tokens of one image, one clip or one video frame: ids[begin, end) hold the placeholder token.
 struct SoftTokenSpan {
   int32_t begin = 0, end = 0;
-  int32_t media = 0;  // index of the medium
-  int32_t frame = 0;  // of a video
-  MediaKind kind = MediaKind::kImage;
+  int32_t media = 0;                   // index of the medium
+  int32_t frame = 0;                   // of a video
+  MediaKind kind = MediaKind::kImage;  // kAudio with the medium a video: the sound after the frame
 };
 
 struct PromptTokens {

@@ -61,6 +61,8 @@ void MediaOptions::add_to(CLI::App& app) {
   app.add_option("--video-frames", video_frames, "frames to take from a video")
       ->check(CLI::Range(1, static_cast<int>(kLimits.video_frames_max)))
       ->group(group);
+  app.add_flag("--video-sound", video_sound, "hear a video as well: after each frame its sound until the next")
+      ->group(group);
 }
 
 Result<ProcessorOptions> MediaOptions::processor_options(const Engine& engine) const {
@@ -75,6 +77,14 @@ Result<ProcessorOptions> MediaOptions::processor_options(const Engine& engine) c
   }
   if (video_frames) options.video.num_frames = *video_frames;
   if (video_fps) options.video.fps = *video_fps;
+  if (video_sound) {
+    if (!engine.model().config().takes_sound()) {
+      return Error{ErrorCode::kUnsupported,
+                   fmt::format("--video-sound: {} does not hear: its config has no audio_config",
+                               engine.model().config().variant)};
+    }
+    options.video.sound = options.audio;
+  }
   return options;
 }
 
@@ -108,6 +118,10 @@ Result<int32_t> MediaShelf::add(PartKind kind, LoadedMedia media) {
     if (kind == PartKind::kVideo) loaded.expansion.seconds.push_back(input.seconds);
     loaded.inputs.push_back(std::make_shared<const MediaInput>(std::move(input)));
   }
+  for (MediaInput& sound : media.sounds) {
+    loaded.expansion.sound_tokens.push_back(sound.rows);
+    loaded.sounds.push_back(std::make_shared<const MediaInput>(std::move(sound)));
+  }
   loaded_.push_back(std::move(loaded));
   return static_cast<int32_t>(loaded_.size()) - 1;
 }
@@ -124,8 +138,10 @@ Result<PromptInput> MediaShelf::write(const Engine& engine, const Conversation& 
   prompt.chat = true;
   prompt.thought_open = written.thought_open;
   for (const SoftTokenSpan& span : written.spans) {
+    const Loaded& medium = loaded_[static_cast<size_t>(span.media)];
+    const bool between_frames = span.kind == MediaKind::kAudio && !medium.sounds.empty();
     prompt.spans.push_back(
-        {span.begin, span.end, loaded_[static_cast<size_t>(span.media)].inputs[static_cast<size_t>(span.frame)]});
+        {span.begin, span.end, (between_frames ? medium.sounds : medium.inputs)[static_cast<size_t>(span.frame)]});
   }
   return prompt;
 }

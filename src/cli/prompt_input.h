@@ -35,6 +35,7 @@ struct MediaOptions {
   std::vector<int32_t> image_tokens;  // budget of the first image, the second, ...; the last is for all that follow
   std::optional<int32_t> video_frames;
   std::optional<double> video_fps;
+  bool video_sound = false;
 
   void add_to(CLI::App& app);
   Result<ProcessorOptions> processor_options(const Engine& engine) const;
@@ -60,6 +61,7 @@ class MediaShelf {
  private:
   struct Loaded {
     std::vector<std::shared_ptr<const MediaInput>> inputs;
+    std::vector<std::shared_ptr<const MediaInput>> sounds;  // of a video, after each frame
     MediaSummary summary;
     MediaExpansion expansion;
   };

@@ -6,9 +6,11 @@
 #include <cmath>
 #include <utility>
 
+#include "base/log.h"
 #include "base/mapped_file.h"
 #include "media/audio_file.h"
 #include "media/image_file.h"
+#include "media/mel.h"
 #include "media/patches.h"
 #include "media/video_file.h"
 
@@ -31,6 +33,31 @@ MediaSummary summarise(std::string_view name, const std::vector<MediaInput>& inp
     summary.grid_height = (positions[positions.size() - 1] + 1) / side;
   }
   return summary;
+}
+
+// The sound from each frame's time to the next one's. A clip without a sound track has none, and what is too short for
+// one soft token (the end of a track that stops earlier) is left out.
+Result<std::vector<MediaInput>> sound_of_frames(std::span<const std::byte> bytes, std::string_view name,
+                                                const VideoClip& clip, const AudioOptions& options) {
+  std::vector<MediaInput> sounds(clip.frames.size());
+  for (MediaInput& sound : sounds) sound.kind = MediaKind::kAudio;
+  auto wave = decode_audio(bytes, name);
+  if (!wave) {
+    if (wave.error().code != ErrorCode::kUnsupported) return wave.error();
+    spdlog::warn("{}", wave.error().message);
+    return sounds;
+  }
+  const auto sample_at = [&](double seconds) {
+    return std::clamp<int64_t>(std::llround(seconds * kSampleRate), 0, std::ssize(wave->samples));
+  };
+  for (size_t i = 0; i < sounds.size(); ++i) {
+    const int64_t begin = sample_at(clip.frames[i].seconds),
+                  next = sample_at(i + 1 < sounds.size() ? clip.frames[i + 1].seconds : clip.seconds()),
+                  end = std::min<int64_t>(next, begin + options.clip_samples_max);
+    if (end <= begin || (options.mel && mel_rows(end - begin, *options.mel) == 0)) continue;
+    ASSIGN_OR_RETURN(sounds[i], audio_input(std::span(wave->samples).subspan(begin, end - begin), options));
+  }
+  return sounds;
 }
 
 template <class Options>
@@ -69,8 +96,12 @@ Result<LoadedMedia> load_audio(std::span<const std::byte> bytes, std::string_vie
 Result<LoadedMedia> load_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options) {
   ASSIGN_OR_RETURN(VideoClip clip, decode_video(bytes, name, options));
   LoadedMedia loaded;
+  if (options.sound) {
+    ASSIGN_OR_RETURN(loaded.sounds, sound_of_frames(bytes, name, clip, *options.sound));
+  }
   loaded.inputs = std::move(clip.frames);
   loaded.summary = summarise(name, loaded.inputs);
+  for (const MediaInput& sound : loaded.sounds) loaded.summary.soft_tokens += sound.rows;
   loaded.summary.source_frames = clip.source_frames;
   loaded.summary.fps = clip.fps;
   loaded.summary.seconds = clip.seconds();

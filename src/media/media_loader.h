@@ -30,6 +30,8 @@ struct MediaSummary {
 
 struct LoadedMedia {
   std::vector<MediaInput> inputs;  // one per picture, one per clip of sound, one per frame of a video
+  // With VideoOptions::sound: for each frame what is heard until the next one; no rows where there is nothing to hear.
+  std::vector<MediaInput> sounds;
   MediaSummary summary;
 };
 

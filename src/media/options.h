@@ -21,17 +21,6 @@ struct ImageOptions {
   int32_t side() const { return patch_size * pooling_kernel_size; }  // pixels of one soft token, along one axis
 };
 
-struct VideoOptions {
-  int32_t patch_size = 16;
-  int32_t pooling_kernel_size = 3;
-  int32_t max_soft_tokens = 70;  // budget of one frame
-  bool tower_patches = false;
-  int32_t num_frames = 32;    // taken uniformly from the whole clip, all of a shorter one
-  std::optional<double> fps;  // take that many per second instead
-
-  ImageOptions frame() const { return {patch_size, pooling_kernel_size, max_soft_tokens, tower_patches}; }
-};
-
 // Log-mel rows, which a conformer reads.
 struct MelOptions {
   int32_t bands = 128;
@@ -45,6 +34,19 @@ struct AudioOptions {
   int32_t samples_per_token = 640;                            // at 16 kHz: 40 ms
   std::optional<MelOptions> mel;                              // instead of frames of samples
   int32_t clip_samples_max = kLimits.audio_clip_samples_max;  // what is longer is cut
+};
+
+struct VideoOptions {
+  int32_t patch_size = 16;
+  int32_t pooling_kernel_size = 3;
+  int32_t max_soft_tokens = 70;  // budget of one frame
+  bool tower_patches = false;
+  int32_t num_frames = 32;    // taken uniformly from the whole clip, all of a shorter one
+  std::optional<double> fps;  // take that many per second instead
+  // The sound of a clip between its frames: after each frame what is heard until the next.
+  std::optional<AudioOptions> sound;
+
+  ImageOptions frame() const { return {patch_size, pooling_kernel_size, max_soft_tokens, tower_patches}; }
 };
 
 }  // namespace lapidary

@@ -265,6 +265,30 @@ TEST(PromptWriter, StampsFramesInWholeSeconds) {
   EXPECT_EQ(prompt->spans[2].frame, 2);
 }
 
+TEST(PromptWriter, TheSoundOfAVideoFollowsEachFrame) {
+  Conversation conversation;
+  Message message;
+  message.form = ContentForm::kParts;
+  message.parts = {{PartKind::kVideo, "", 0}, {PartKind::kText, "?"}};
+  conversation.messages = {message};
+  MediaExpansion video{MediaKind::kVideo, {1, 2, 1}, {0, 1, 2}};
+  video.sound_tokens = {2, 0, 1};
+  const Result<PromptTokens> prompt = write_prompt(golden_tokenizer(), conversation, std::vector{video});
+  ASSERT_TRUE(prompt) << prompt.error().message;
+  EXPECT_THAT(golden_tokenizer().decode(prompt->ids),
+              HasSubstr("user\n00:00 <|image><|video|><image|><|audio><|audio|><|audio|><audio|> "
+                        "00:01 <|image><|video|><|video|><image|> "
+                        "00:02 <|image><|video|><image|><|audio><|audio|><audio|>?<turn|>"));
+  ASSERT_EQ(prompt->spans.size(), 5u);
+  EXPECT_EQ(prompt->spans[1].kind, MediaKind::kAudio);
+  EXPECT_EQ(prompt->spans[1].frame, 0);
+  EXPECT_EQ(prompt->spans[4].kind, MediaKind::kAudio);
+  EXPECT_EQ(prompt->spans[4].frame, 2);
+  EXPECT_EQ(prompt->spans[4].end - prompt->spans[4].begin, 1);
+  video.sound_tokens = {2, 0};
+  EXPECT_FALSE(write_prompt(golden_tokenizer(), conversation, std::vector{video}));
+}
+
 TEST(ToolSyntax, NumbersPrintAsInPython) {
   const auto printed = [](const char* text) { return number_text(*parse_json_exact(text, "number")); };
   EXPECT_EQ(printed("0"), "0");

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "media/test_files.h"
 
 namespace lapidary {
@@ -67,6 +69,44 @@ TEST(MediaLoader, AVideoAndItsSoundTrack) {
   const auto sound = load_audio(path, AudioOptions{});
   ASSERT_TRUE(sound) << sound.error().message;
   EXPECT_NEAR(sound->summary.seconds, 0.2, 0.05);
+}
+
+TEST(MediaLoader, TheSoundBetweenTheFramesOfAVideo) {
+  const auto path = media_data() / "clips/with_sound.mp4";
+  VideoOptions options;
+  options.sound = AudioOptions{};
+  const auto video = load_video(path, options);
+  ASSERT_TRUE(video) << video.error().message;
+  ASSERT_EQ(video->inputs.size(), 32u);
+  ASSERT_EQ(video->sounds.size(), 32u);
+  const auto whole = load_audio(path, AudioOptions{});
+  ASSERT_TRUE(whole);
+  // Frames 0 and 1 are at 0 and 0.1 s: 1600 samples between them, in frames of 640, the last one filled up.
+  ASSERT_EQ(video->inputs[1].seconds, 0.1);
+  const std::vector<float>&first = video->sounds[0].values, &all = whole->inputs[0].values;
+  EXPECT_EQ(video->sounds[0].rows, 3);
+  EXPECT_TRUE(std::equal(first.begin(), first.begin() + 1600, all.begin()));
+  EXPECT_TRUE(std::all_of(first.begin() + 1600, first.end(), [](float sample) { return sample == 0; }));
+  EXPECT_TRUE(std::equal(all.begin() + 1600, all.begin() + 3200, video->sounds[1].values.begin()));
+  double seconds = 0;
+  int32_t tokens = 0;
+  for (const MediaInput& sound : video->sounds) {
+    seconds += sound.seconds;
+    tokens += sound.rows;
+  }
+  EXPECT_NEAR(seconds, whole->summary.seconds, 1e-9);
+  EXPECT_EQ(video->sounds.back().rows, 0);  // the track stops long before
+  EXPECT_EQ(video->summary.soft_tokens, 32 * 63 + tokens);
+
+  options.sound->mel.emplace();
+  const auto mel = load_video(path, options);
+  ASSERT_TRUE(mel) << mel.error().message;
+  EXPECT_EQ(mel->sounds[0].value_rows, 9);
+  EXPECT_EQ(mel->sounds[0].rows, 3);
+
+  const auto silent = load_video(media_data() / "clips/h264.mp4", options);
+  ASSERT_TRUE(silent) << silent.error().message;
+  for (const MediaInput& sound : silent->sounds) EXPECT_EQ(sound.rows, 0);
 }
 
 TEST(MediaLoader, MissingFilesAreNamed) {
