@@ -153,6 +153,12 @@ def test_conformers_score_transcribe_and_inspect(lapidary, tree):
     assert "conformer of 3 layers" in lapidary("inspect", folder).stdout
 
 
+def test_the_sound_of_a_video_goes_through_the_conformer(lapidary, tree):
+    folder, clip = tree / "tests/golden/models/e2b-vision", tree / "tests/media/data/clips/with_sound.mp4"
+    heard = lapidary.json("run", "--model", folder, "--video", clip, "--video-fps", 5, "--video-sound", "--max-tokens", 1, "?")
+    assert heard["usage"]["audio_tokens"] in (5, 6) and heard["usage"]["video_tokens"] > 0
+
+
 def test_video_sound_stands_between_the_frames(lapidary, tree):
     model, clip = tree / "tests/golden/models/unified-a", tree / "tests/media/data/clips/with_sound.mp4"
     arguments = ("run", "--model", model, "--video", clip, "--video-fps", 5, "--temperature", 0, "--max-tokens", 2, "?")

@@ -114,5 +114,31 @@ TEST_F(BindVariants, AModelWithoutTowersTakesTextAlone) {
   }
 }
 
+TEST_F(BindVariants, TheConformersTensorsAreChecked) {
+  use("e2b-audio");
+  {
+    const auto model = open();
+    ASSERT_TRUE(model) << model.error().message;
+    const AudioTowerWeights& tower = (*model)->weights().audio_tower;
+    ASSERT_EQ(tower.layers.size(), 3u);
+    EXPECT_EQ(tower.layers[0].conv.rows, 5);  // a row for each tap, whatever the file's order
+    EXPECT_EQ(tower.layers[0].conv.cols, 32);
+    EXPECT_TRUE(tower.layers[0].q.input == tower.layers[0].k.input);
+    EXPECT_FALSE(tower.layers[0].q.input.unbounded());
+    EXPECT_EQ(tower.conv_second.in, 9 * 128);
+    EXPECT_EQ(tower.projection.out, 48);
+  }
+  replace("config.json", "\"conv_kernel_size\": 5", "\"conv_kernel_size\": 3");
+  EXPECT_THAT(message(), HasSubstr("3 tensors do not fit config.json: "
+                                   "model.audio_tower.layers.0.lconv1d.depthwise_conv1d.weight is [32, 1, 5], expected "
+                                   "[32, 1, 3]"));
+  replace("config.json", "\"conv_kernel_size\": 3", "\"conv_kernel_size\": 5");
+  replace("config.json", "\"output_proj_dims\": 24", "\"output_proj_dims\": 25");
+  EXPECT_THAT(message(), HasSubstr("output_proj.weight is [24, 32], expected [25, 32]"));
+  replace("config.json", "\"output_proj_dims\": 25", "\"output_proj_dims\": 24");
+  replace("config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4");
+  EXPECT_THAT(message(), HasSubstr("model.audio_tower.layers.3.feed_forward1.pre_layer_norm.weight is missing"));
+}
+
 }  // namespace
 }  // namespace lapidary
