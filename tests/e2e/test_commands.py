@@ -30,7 +30,8 @@ def test_run_json_has_every_field(lapidary, tiny):
     answer = lapidary.json("run", "--model", tiny, "--max-tokens", 4, "--seed", 1, "hello")
     assert set(answer) >= {"model", "variant", "prompt_tokens", "tokens", "text", "thought", "tool_calls", "finish_reason", "usage", "timing"}
     assert set(answer["usage"]) == {"prompt_tokens", "completion_tokens", "image_tokens", "audio_tokens", "video_tokens", "cached_tokens"}
-    assert set(answer["timing"]) == {"load_ms", "media_ms", "prefill_ms", "decode_ms"}
+    drafting = {"draft_ms"} if "speculation" in answer else set()
+    assert set(answer["timing"]) == {"load_ms", "media_ms", "prefill_ms", "decode_ms"} | drafting
     assert answer["variant"] == "12b-unified"
     assert answer["usage"]["prompt_tokens"] == len(answer["prompt_tokens"])
     assert answer["usage"]["completion_tokens"] == len(answer["tokens"]) <= 4
