@@ -29,6 +29,17 @@ struct Limits {
   int32_t draft_tokens_max = 8;          // proposed in one round of speculation
   int32_t reply_call_depth_max = 64;     // nesting of a tool call's arguments
   int64_t verify_bytes_max = 1LL << 30;  // logits kept of an answer for run --verify
+  // Grammars: what compiling one schema, pattern or set of tools may cost (all of them are bounds on hostile input)
+  int32_t schema_nodes_max = 20'000;          // sub-schemas looked at, merged ones included
+  int32_t schema_alternatives_max = 4'096;    // of one place, after anyOf, oneOf, allOf and $ref
+  int32_t grammar_rules_max = 50'000;         // containers and kinds of leaves
+  int32_t grammar_states_max = 400'000;       // of all rules together
+  int64_t grammar_work_max = 60'000'000;      // elementary steps of compiling: well under two seconds
+  int32_t grammar_depth_max = 64;             // nesting of objects and arrays in an answer
+  int32_t regex_bytes_max = 4'096;            // text of one pattern
+  int32_t regex_repeat_max = 1'000;           // of {m,n} inside a pattern
+  int32_t grammar_rollback_tokens_max = 64;   // that a matcher can take back
+  int64_t grammar_mask_bytes_max = 64 << 20;  // remembered masks of leaves, for one vocabulary
 };
 
 inline constexpr Limits kLimits{};
