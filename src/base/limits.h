@@ -19,13 +19,18 @@ struct Limits {
   int32_t audio_clip_samples_max = 480'000;  // 30 s at 16 kHz: what one clip may hold in a prompt
   int32_t audio_clip_tokens_max = 750;       // soft tokens of the longest clip
   int64_t video_file_bytes_max = 4LL << 30;
-  int32_t video_frames_max = 512;   // sampled frames of one video
-  int32_t media_parts_max = 64;     // of one prompt
-  int32_t image_tokens_max = 1120;  // the largest soft-token budget of the family
+  int32_t video_frames_max = 512;              // sampled frames of one video
+  int32_t media_parts_max = 64;                // of one prompt
+  int32_t image_tokens_max = 1120;             // the largest soft-token budget of the family
+  int64_t soft_token_cache_bytes = 256 << 20;  // encoded pictures and sound that may come again
   // Requests
   int64_t prompt_bytes_max = 64 << 20;
   int32_t logprobs_max = 64;
   int32_t stop_strings_max = 64;
+  int32_t logit_biases_max = 1024;
+  int32_t stop_tokens_max = 64;
+  int32_t choices_max = 128;             // answers to one prompt
+  int32_t sequences_max = 1024;          // that run at a time
   int32_t draft_tokens_max = 8;          // proposed in one round of speculation
   int32_t reply_call_depth_max = 64;     // nesting of a tool call's arguments
   int64_t verify_bytes_max = 1LL << 30;  // logits kept of an answer for run --verify

@@ -86,6 +86,7 @@ Result<Run> generate(Engine& engine, int32_t prompt_tokens, int32_t tokens, int3
   request.tokens_max = tokens + drafts;
   request.ignore_eos = true;
   request.sampling.temperature = 0;
+  request.use_prefix_cache = false;  // every repetition does the whole work
   Run run;
   int32_t generated = 0;
   ASSIGN_OR_RETURN(const uint64_t id, engine.submit(std::move(request), [&](const Event& event) {

@@ -69,7 +69,9 @@ void ModelOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--prefix-cache", prefix_cache, "bytes for finished prefixes (0: off)")->group(group);
+  app.add_option("--prefix-cache", prefix_cache, "bytes for finished prefixes (a quarter of the K/V memory; 0: off)")
+      ->check(CLI::Range(static_cast<int64_t>(0), INT64_MAX))
+      ->group(group);
   app.add_option("--kv", kv, "K/V cache format")
       ->check(CLI::IsMember({"bf16", "f16", "q8_0", "f32"}))
       ->capture_default_str()
@@ -107,13 +109,16 @@ Result<EngineOptions> ModelOptions::engine_options() const {
   ASSIGN_OR_RETURN(options.ops.kv_type, kv_type(kv));
   options.batch_tokens_max = batch_tokens;
   options.context = context;
+  options.prefix_bytes = prefix_cache;
   return options;
 }
 
 Result<std::unique_ptr<Engine>> ModelOptions::open_engine() const {
   RETURN_IF_ERROR(set_log_level(log_level));
   ASSIGN_OR_RETURN(const EngineOptions options, engine_options());
-  return Engine::open(options);
+  auto engine = Engine::open(options);
+  if (engine) spdlog::info("{}", (*engine)->memory().description());
+  return engine;
 }
 
 void SamplingOptions::add_to(CLI::App& app) {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
-#include "engine/prompt_pieces.h"
+#include "engine/request_check.h"
 #include "ops/select/select.h"
 
 namespace lapidary {
@@ -14,21 +14,35 @@ namespace {
 // What is left for the rest of the machine when the context is sized by itself.
 constexpr double kMemoryShare = 0.8;
 
+Result<void> check_options(const EngineOptions& options) {
+  const auto invalid = [](std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; };
+  if (options.batch_tokens_max < 1)
+    return invalid(fmt::format("--batch-tokens: expected at least 1, found {}", options.batch_tokens_max));
+  if (options.shared_batch_tokens && *options.shared_batch_tokens < 1) {
+    return invalid(fmt::format("batch tokens beside running answers: expected at least 1, found {}",
+                               *options.shared_batch_tokens));
+  }
+  if (options.sequences_max < 1 || options.sequences_max > kLimits.sequences_max) {
+    return invalid(
+        fmt::format("--sequences-max: expected 1 to {}, found {}", kLimits.sequences_max, options.sequences_max));
+  }
+  if (options.prefix_bytes && *options.prefix_bytes < 0)
+    return invalid(fmt::format("--prefix-cache: expected 0 bytes or more, found {}", *options.prefix_bytes));
+  if (options.draft_tokens && (*options.draft_tokens < 1 || *options.draft_tokens > kLimits.draft_tokens_max)) {
+    return invalid(
+        fmt::format("--draft-tokens: expected 1 to {}, found {}", kLimits.draft_tokens_max, *options.draft_tokens));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
-  if (options.batch_tokens_max < 1) {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("--batch-tokens: expected at least 1, found {}", options.batch_tokens_max)};
-  }
-  if (options.draft_tokens && (*options.draft_tokens < 1 || *options.draft_tokens > kLimits.draft_tokens_max)) {
-    return Error{ErrorCode::kInvalidArgument, fmt::format("--draft-tokens: expected 1 to {}, found {}",
-                                                          kLimits.draft_tokens_max, *options.draft_tokens)};
-  }
+  RETURN_IF_ERROR(check_options(options));
   ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, make_ops(options.device, options.ops));
-  // A picture enters in one piece, so a step must hold the largest.
+  // A picture enters in one piece, so a step must hold the largest, and beside it a row of every other answer.
   ModelLimits limits;
-  limits.rows_max = std::max(options.batch_tokens_max, kLimits.image_tokens_max);
+  limits.rows_max = std::max(options.batch_tokens_max, kLimits.image_tokens_max) + options.sequences_max - 1;
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::open(options.model_path, std::move(ops), limits));
   ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::open(model->dir().path));
   if (tokenizer.vocabulary_size() > model->config().vocab) {
@@ -38,27 +52,48 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
   }
   std::unique_ptr<Engine> engine(new Engine(std::move(model), std::move(tokenizer), options));
   Model& m = *engine->model_;
-  engine->step_rows_max_ = limits.rows_max;
   int64_t weight_bytes = m.dir().weights.bytes();
   if (!options.draft_path.empty()) {
     ASSIGN_OR_RETURN(std::unique_ptr<DrafterSource> drafter, DrafterSource::open(options.draft_path, m));
     weight_bytes += drafter->weight_bytes();
     engine->draft_source_ = std::move(drafter);
   }
-  const int64_t free_bytes = available_memory_bytes() - weight_bytes;
-  const int64_t kv_bytes_max =
-      std::max<int64_t>(static_cast<int64_t>(static_cast<double>(free_bytes) * kMemoryShare), 64 << 20);
-  ASSIGN_OR_RETURN(engine->memory_,
-                   plan_memory(m.config(), options.ops.kv_type, limits.rows_max, options.context, kv_bytes_max));
-  KvLayout layout = kv_layout(m.config());
-  layout.groups[static_cast<size_t>(AttentionKind::kSliding)].pages = engine->memory_.sliding_pages;
-  layout.groups[static_cast<size_t>(AttentionKind::kGlobal)].pages = engine->memory_.global_pages;
-  RETURN_IF_ERROR(m.ops().reserve_kv(layout));
-  engine->pools_ = {KvPool(engine->memory_.sliding_pages), KvPool(engine->memory_.global_pages)};
+  RETURN_IF_ERROR(engine->make_room(limits, weight_bytes));
   if (m.config().takes_pictures() || m.config().takes_sound()) {
-    ASSIGN_OR_RETURN(engine->soft_, m.ops().allocate(limits.rows_max, m.config().dim, m.ops().activation_type()));
+    const DType type = m.ops().activation_type();
+    ASSIGN_OR_RETURN(engine->soft_, m.ops().allocate(limits.rows_max, m.config().dim, type));
+    ASSIGN_OR_RETURN(engine->media_, m.ops().allocate(kLimits.image_tokens_max, m.config().dim, type));
   }
   return engine;
+}
+
+// K/V pages, and who may have them.
+Result<void> Engine::make_room(const ModelLimits& limits, int64_t weight_bytes) {
+  const ModelConfig& config = model_->config();
+  const int64_t free_bytes = available_memory_bytes() - weight_bytes;
+  const int64_t kv_bytes_max = options_.kv_bytes_max.value_or(
+      std::max<int64_t>(static_cast<int64_t>(static_cast<double>(free_bytes) * kMemoryShare), 64 << 20));
+  ASSIGN_OR_RETURN(memory_, plan_memory(config, options_.ops.kv_type, limits.rows_max, options_.context, kv_bytes_max,
+                                        options_.sequences_max));
+  plan_prefixes(memory_, config, options_.ops.kv_type, options_.prefix_bytes);
+  KvLayout layout = kv_layout(config);
+  const std::array<int32_t, kAttentionKinds> totals = {memory_.sliding_pages, memory_.global_pages};
+  std::array<int64_t, kAttentionKinds> page_bytes;
+  for (size_t kind = 0; kind < kAttentionKinds; ++kind) {
+    layout.groups[kind].pages = totals[kind];
+    page_bytes[kind] = kv_page_bytes(layout.groups[kind], options_.ops.kv_type);
+  }
+  RETURN_IF_ERROR(model_->ops().reserve_kv(layout));
+  SchedulerLimits rules;
+  rules.sequences_max = options_.sequences_max;
+  rules.step_rows_max = limits.rows_max;
+  rules.piece_rows_max = options_.batch_tokens_max;
+  rules.shared_piece_rows_max = options_.shared_batch_tokens.value_or(std::max(1, options_.batch_tokens_max / 4));
+  rules.window = config.sliding_window;
+  pages_ = std::make_unique<KvPages>(totals);
+  prefixes_ = std::make_unique<PrefixCache>(*pages_, page_bytes, config.sliding_window, memory_.prefix_bytes);
+  scheduler_ = std::make_unique<Scheduler>(rules, *pages_, *prefixes_);
+  return {};
 }
 
 Engine::Engine(std::unique_ptr<Model> model, Tokenizer tokenizer, const EngineOptions& options)
@@ -66,71 +101,69 @@ Engine::Engine(std::unique_ptr<Model> model, Tokenizer tokenizer, const EngineOp
       tokenizer_(std::move(tokenizer)),
       options_(options),
       sampler_(model_->config().vocab, model_->generation_defaults().suppressed_ids),
-      pools_{KvPool(0), KvPool(0)},
+      soft_cache_(kLimits.soft_token_cache_bytes),
       logits_(static_cast<size_t>(model_->config().vocab)) {}
 
 Engine::~Engine() = default;
 
 std::string Engine::description() const { return model_->description(); }
 
-Result<void> Engine::check(const GenerationRequest& request) const {
-  const ModelConfig& config = model_->config();
-  if (request.prompt.empty())
-    return Error{ErrorCode::kInvalidArgument, "the prompt is empty: expected at least one token"};
-  if (request.prompt.size() > static_cast<size_t>(memory_.context)) {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("the prompt has {} tokens, the context holds {} (see --context; the model allows {})",
-                             request.prompt.size(), memory_.context, config.positions_max)};
-  }
-  for (size_t i = 0; i < request.prompt.size(); ++i) {
-    if (request.prompt[i] < 0 || request.prompt[i] >= config.vocab) {
-      return Error{ErrorCode::kInvalidArgument, fmt::format("prompt token {}: expected an id in [0, {}), found {}", i,
-                                                            config.vocab, request.prompt[i])};
-    }
-  }
-  int32_t at = 0;
+EngineStatus Engine::status() const {
+  const std::lock_guard lock(mutex_);
+  EngineStatus status = status_;
+  status.waiting += static_cast<int32_t>(arrived_.size());
+  return status;
+}
+
+// What may not be cut: an encoder reads a picture as a whole, and so does a layer whose picture tokens see each other.
+std::vector<Block> Engine::blocks_of(const GenerationRequest& request) const {
+  std::vector<Block> blocks;
+  if (!model_->config().image_tokens_see_each_other && !model_->config().vision_tower) return blocks;
   for (const MediaSpan& span : request.media) {
-    CHECK(span.input != nullptr && span.begin >= at && span.end > span.begin &&
-          span.end <= static_cast<int32_t>(request.prompt.size()));
-    CHECK(span.end - span.begin == span.input->rows);
-    at = span.end;
-    RETURN_IF_ERROR(check_media(config, *span.input));
-    if (span.input->kind != MediaKind::kAudio && span.input->rows > step_rows_max_) {
-      return Error{ErrorCode::kInvalidArgument,
-                   fmt::format("a picture of {} tokens does not fit one step of {}; see --batch-tokens",
-                               span.input->rows, step_rows_max_)};
-    }
+    if (span.input->kind != MediaKind::kAudio) blocks.push_back({span.begin, span.end});
   }
-  if (request.tokens_max < 0)
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("--max-tokens: expected 0 or more, found {}", request.tokens_max)};
-  if (request.logprobs && (*request.logprobs < 0 || *request.logprobs > kLimits.logprobs_max)) {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("--logprobs: expected 0 to {}, found {}", kLimits.logprobs_max, *request.logprobs)};
-  }
-  if (request.stop.size() > static_cast<size_t>(kLimits.stop_strings_max)) {
-    return Error{ErrorCode::kInvalidArgument, fmt::format("--stop: expected at most {} strings, found {}",
-                                                          kLimits.stop_strings_max, request.stop.size())};
-  }
-  const SamplingParams& s = request.sampling;
-  if (!(s.temperature >= 0 && s.temperature <= 100) || !(s.top_p > 0 && s.top_p <= 1) ||
-      !(s.min_p >= 0 && s.min_p <= 1) || s.top_k < 0) {
-    return Error{ErrorCode::kInvalidArgument, fmt::format("sampling: expected temperature in [0, 100], top-p in (0, "
-                                                          "1], min-p in [0, 1], top-k >= 0; found {}, {}, {}, {}",
-                                                          s.temperature, s.top_p, s.min_p, s.top_k)};
-  }
-  return {};
+  return blocks;
 }
 
 Result<uint64_t> Engine::submit(GenerationRequest request, std::function<void(const Event&)> sink) {
-  RETURN_IF_ERROR(check(request));
-  const std::lock_guard lock(mutex_);
-  if (waiting_.size() >= static_cast<size_t>(options_.requests_max)) {
-    return Error{ErrorCode::kExhausted, fmt::format("{} requests are waiting, the most allowed", waiting_.size())};
+  RETURN_IF_ERROR(check_request(request, model_->config(), memory_.context));
+  std::vector<int32_t> end_tokens = request.stop_tokens;
+  if (!request.ignore_eos) {
+    const std::vector<int32_t>& own = model_->generation_defaults().stop_ids;
+    end_tokens.insert(end_tokens.end(), own.begin(), own.end());
   }
-  const uint64_t id = next_id_++;
-  waiting_.push_back(std::make_unique<Sequence>(id, std::move(request), std::move(sink), tokenizer_));
-  return id;
+  const int64_t positions = static_cast<int64_t>(request.prompt.size()) + std::max(request.tokens_max - 1, 0);
+  std::vector<std::unique_ptr<Sequence>> choices;
+  for (int32_t choice = 0; choice < request.choices; ++choice) {
+    GenerationRequest own = request;
+    own.sampling.seed = choice_seed(request.sampling.seed, choice);
+    own.prompt_logprobs = request.prompt_logprobs && choice == 0;
+    TokenConstraint* constraint =
+        request.constraints.empty() ? nullptr : request.constraints[static_cast<size_t>(choice)].get();
+    choices.push_back(std::make_unique<Sequence>(0, std::move(own), end_tokens, constraint, tokenizer_));
+    Sequence& s = *choices.back();
+    s.choice = choice;
+    s.sink = sink;
+    s.blocks = blocks_of(s.request);
+    s.positions_max = static_cast<int32_t>(std::min<int64_t>(positions, memory_.context));
+    s.draft_tokens = options_.draft_tokens.value_or(kFirstDraftTokens);
+    RETURN_IF_ERROR(scheduler_->check(s));
+  }
+  const std::lock_guard lock(mutex_);
+  const size_t waiting = arrived_.size() + static_cast<size_t>(status_.waiting);
+  if (waiting + choices.size() > static_cast<size_t>(options_.requests_max)) {
+    return Error{ErrorCode::kExhausted,
+                 fmt::format("{} requests are waiting, the most allowed is {}", waiting, options_.requests_max)};
+  }
+  const uint64_t request_id = next_id_;
+  for (auto& sequence : choices) {
+    sequence->id = next_id_++;
+    sequence->request_id = request_id;
+    // The others go on from the prompt that the first one computes.
+    if (sequence->choice > 0 && sequence->uses_prefixes && memory_.prefix_bytes > 0) sequence->after = request_id;
+    arrived_.push_back(std::move(sequence));
+  }
+  return request_id;
 }
 
 void Engine::cancel(uint64_t request) {
@@ -138,98 +171,119 @@ void Engine::cancel(uint64_t request) {
   cancelled_.push_back(request);
 }
 
-void Engine::take_cancellations() {
-  std::vector<std::unique_ptr<Sequence>> dropped;
-  bool active_cancelled = false;
+void Engine::take_messages() {
+  std::vector<std::unique_ptr<Sequence>> arrived;
+  std::vector<uint64_t> cancelled;
   {
     const std::lock_guard lock(mutex_);
-    for (const uint64_t id : cancelled_) {
-      if (active_ && active_->id == id) active_cancelled = true;
-      const auto it = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& s) { return s->id == id; });
-      if (it == waiting_.end()) continue;
-      dropped.push_back(std::move(*it));
-      waiting_.erase(it);
+    arrived.swap(arrived_);
+    cancelled.swap(cancelled_);
+    status_.waiting += static_cast<int32_t>(arrived.size());
+  }
+  for (auto& sequence : arrived) {
+    scheduler_->add(*sequence);
+    sequences_.emplace(sequence->id, std::move(sequence));
+  }
+  for (const uint64_t request : cancelled) {
+    std::vector<Sequence*> choices;
+    for (const auto& [id, sequence] : sequences_) {
+      if (sequence->request_id == request) choices.push_back(sequence.get());
     }
-    cancelled_.clear();
+    for (Sequence* sequence : choices) {
+      Event event;
+      finish(*sequence, FinishReason::kCancelled, event);
+    }
   }
-  if (active_cancelled) {
-    Event event;
-    finish(FinishReason::kCancelled, event);
-  }
-  for (const auto& sequence : dropped) {
-    Event event;
-    event.request = sequence->id;
-    event.finish = FinishReason::kCancelled;
-    event.usage = sequence->usage;
-    sequence->sink(event);
-  }
-}
-
-bool Engine::begin_next() {
-  const std::lock_guard lock(mutex_);
-  if (waiting_.empty()) return false;
-  active_ = std::move(waiting_.front());
-  waiting_.pop_front();
-  active_->draft_tokens = options_.draft_tokens.value_or(kFirstDraftTokens);
-  return true;
 }
 
 bool Engine::step() {
-  take_cancellations();
-  if (!active_ && !begin_next()) return false;
-  if (active_->in_prompt()) {
-    prefill_piece();
-  } else {
-    decode_round();
-  }
-  return true;
-}
-
-// Soft tokens of the pictures, frames and clips whose positions fall into the piece.
-void Engine::add_soft_rows(Batch& batch, int32_t begin, int32_t end) {
-  const Stopwatch watch;
-  int32_t used = 0;
-  for (const MediaSpan& span : active_->request.media) {
-    const int32_t first = std::max(span.begin, begin), last = std::min(span.end, end);
-    if (first >= last) continue;
-    const TensorView rows = row_range(soft_, used, last - first);
-    model_->soft_tokens().encode(*span.input, first - span.begin, rows);
-    batch.soft.push_back({first - begin, rows});
-    used += last - first;
-  }
-  if (used > 0) active_->timing.media_ms += watch.milliseconds();
-}
-
-void Engine::run_rows(int32_t begin, int32_t end, bool all_logits, bool last_logits) {
-  Sequence& s = *active_;
-  for (size_t kind = 0; kind < kAttentionKinds; ++kind) extend_table(s.tables[kind], pools_[kind], end);
-  Batch batch = sequence_batch(s, begin, end, all_logits, last_logits);
-  // Placeholder rows are looked up as the padding token, as the reference does; their rows are then overwritten.
-  for (const MediaSpan& span : s.request.media) {
-    for (int32_t p = std::max(span.begin, begin); p < std::min(span.end, end); ++p) {
-      batch.token_ids[static_cast<size_t>(p - begin)] = model_->config().pad_id;
+  take_messages();
+  const auto planned = scheduler_->plan();
+  const std::vector<StepSlice> slices(planned.begin(), planned.end());
+  if (!slices.empty()) {
+    const Stopwatch watch;
+    double media_ms = 0;
+    const std::vector<int32_t> rows = run(slices, media_ms);
+    const double spent = watch.milliseconds() - media_ms;
+    for (const StepSlice& slice : slices) {
+      Sequence& s = static_cast<Sequence&>(*slice.sequence);
+      (s.usage.completion_tokens == 0 ? s.timing.prefill_ms : s.timing.decode_ms) += spent;
     }
+    for (size_t i = 0; i < slices.size(); ++i) take_slice(slices[i], rows[i]);
   }
-  if (end <= s.prompt_tokens()) add_soft_rows(batch, begin, end);
+  note_status();
+  return !slices.empty();
+}
+
+void Engine::note_status() {
+  const int32_t pages = pages_->total(AttentionKind::kGlobal),
+                unused = pages_->free(AttentionKind::kGlobal) + pages_->idle(AttentionKind::kGlobal);
+  const std::lock_guard lock(mutex_);
+  status_.running = scheduler_->running();
+  status_.waiting = scheduler_->waiting();
+  status_.preemptions = scheduler_->preemptions();
+  status_.kv_used = pages > 0 ? static_cast<double>(pages - unused) / pages : 0;
+  status_.prefix_bytes = prefixes_->idle_bytes();
+  status_.media_hits = soft_cache_.hits();
+}
+
+std::vector<int32_t> Engine::run(std::span<const StepSlice> slices, double& media_ms) {
+  Batch batch;
+  std::vector<int32_t> first_rows;
+  int32_t used = 0;
+  for (const StepSlice& slice : slices) {
+    Sequence& s = static_cast<Sequence&>(*slice.sequence);
+    const int32_t first_row = batch.rows();
+    first_rows.push_back(append_slice(batch, slice, model_->config().pad_id));
+    const double before = s.timing.media_ms;
+    add_soft_rows(batch, s, slice, first_row, used);
+    media_ms += s.timing.media_ms - before;
+  }
   model_->decoder().forward(batch);
   logits_first_ = -1;
+  return first_rows;
 }
 
-// Rows up to `certain` will not be taken back; the next query sees a window that ends with itself, a drafter the one
-// just before it.
-void Engine::settle(int32_t certain) {
-  Sequence& s = *active_;
-  s.computed = certain;
-  const size_t sliding = static_cast<size_t>(AttentionKind::kSliding);
-  release_before(s.tables[sliding], pools_[sliding], certain - model_->config().sliding_window);
+// Soft tokens of the pictures, frames and clips whose positions fall into the slice.
+void Engine::add_soft_rows(Batch& batch, Sequence& s, const StepSlice& slice, int32_t first_row, int32_t& used) {
+  const Stopwatch watch;
+  const int32_t used_before = used;
+  for (const MediaSpan& span : s.request.media) {
+    const int32_t first = std::max(span.begin, slice.begin), last = std::min(span.end, slice.end);
+    if (first >= last) continue;
+    const TensorView rows = row_range(soft_, used, last - first);
+    encode_soft_rows(*span.input, first - span.begin, rows);
+    batch.soft.push_back({first_row + first - slice.begin, rows});
+    used += last - first;
+  }
+  if (used > used_before) s.timing.media_ms += watch.milliseconds();
+}
+
+// Rows [begin, begin + rows.rows) of what the input becomes. It is encoded as a whole, so that whatever comes next, of
+// this prompt or another, finds it.
+void Engine::encode_soft_rows(const MediaInput& input, int32_t begin, TensorView rows) {
+  Ops& ops = model_->ops();
+  if (input.rows > media_.rows) return model_->soft_tokens().encode(input, begin, rows);
+  const uint64_t identity = media_identity(input);
+  const size_t dim = static_cast<size_t>(rows.cols);
+  if (const std::vector<float>* known = soft_cache_.find(identity)) {
+    ops.write(std::span(*known).subspan(static_cast<size_t>(begin) * dim, static_cast<size_t>(rows.rows) * dim), rows);
+    return;
+  }
+  const bool is_whole = rows.rows == input.rows;
+  const TensorView all = is_whole ? rows : row_range(media_, 0, input.rows);
+  model_->soft_tokens().encode(input, 0, all);
+  std::vector<float> values(static_cast<size_t>(input.rows) * dim);
+  ops.read(all, values);
+  soft_cache_.add(identity, std::move(values));
+  if (!is_whole) ops.copy(row_range(all, begin, rows.rows), rows);
 }
 
 std::span<const float> Engine::logits_of(int32_t row) {
   Decoder& decoder = model_->decoder();
   const int32_t chunk = decoder.logit_rows(), first = row / chunk * chunk;
-  const TensorView block =
-      first == logits_first_ ? TensorView{} : decoder.head(first, std::min(chunk, decoder.hidden().rows - first));
-  if (!block.empty()) {
+  if (first != logits_first_) {
+    const TensorView block = decoder.head(first, std::min(chunk, decoder.hidden().rows - first));
     logits_.resize(static_cast<size_t>(block.rows) * static_cast<size_t>(block.cols));
     model_->ops().read(block, logits_);
     logits_first_ = first;
@@ -238,136 +292,139 @@ std::span<const float> Engine::logits_of(int32_t row) {
   return std::span<const float>(logits_).subspan(static_cast<size_t>(row - first) * vocab, vocab);
 }
 
-void Engine::report_prompt_logprobs(int32_t begin, int32_t end, Event& event) {
-  for (int32_t position = begin; position < std::min(end, active_->prompt_tokens() - 1); ++position) {
-    event.prompt_logprobs.push_back(token_logprob(logits_of(position - begin),
-                                                  active_->tokens[static_cast<size_t>(position) + 1],
-                                                  active_->request.logprobs.value_or(0)));
-  }
-}
-
-void Engine::prefill_piece() {
-  Sequence& s = *active_;
-  const Stopwatch watch;
-  const int32_t begin = s.computed;
-  // An encoder reads a picture as a whole, and so does a layer whose picture tokens see each other.
-  const bool whole_pictures = model_->config().image_tokens_see_each_other || model_->config().vision_tower.has_value();
-  const int32_t end = piece_end(s.request.media, whole_pictures, begin, s.prompt_tokens(), options_.batch_tokens_max);
-  const bool last = end == s.prompt_tokens();
-  const double media_before = s.timing.media_ms;
-  run_rows(begin, end, s.request.prompt_logprobs, last);
-  settle(end);
+// row: of hidden, the slice's first.
+void Engine::take_slice(const StepSlice& slice, int32_t row) {
+  Sequence& s = static_cast<Sequence&>(*slice.sequence);
   Event event;
-  if (s.request.prompt_logprobs) report_prompt_logprobs(begin, end, event);
-  if (!last) {
-    s.timing.prefill_ms += watch.milliseconds() - (s.timing.media_ms - media_before);
-    event.request = s.id;
-    event.prompt_done = end;
-    s.sink(event);
-    return;
-  }
-  if (s.request.tokens_max == 0) {
-    s.timing.prefill_ms += watch.milliseconds() - (s.timing.media_ms - media_before);
-    finish(FinishReason::kLength, event);
-    return;
-  }
-  s.timing.prefill_ms += watch.milliseconds() - (s.timing.media_ms - media_before);
-  const int32_t row = model_->decoder().hidden().rows - 1;
-  if (accept_token(row, draw_token(row), event)) prepare_round(row);
+  if (s.request.prompt_logprobs) report_prompt_logprobs(s, slice, row, event);
+  const bool reaches_the_end = slice.end == s.length();
+  if (reaches_the_end && s.request.tokens_max > 0) return take_tokens(s, slice, row, std::move(event));
+  scheduler_->commit(s, slice.end);
+  if (reaches_the_end) return finish(s, FinishReason::kLength, event);
+  if (s.usage.completion_tokens > 0) return;  // an answer that is computed again
+  event.prompt_done = std::min(slice.end, s.prompt_tokens());
+  send(s, event);
 }
 
-// The newest token and the drafts after it in one step. The model draws its own next token from each row as long as
-// the drafts were what it drew; the first other draw ends the round, and what was computed after it does not count.
-void Engine::decode_round() {
-  Sequence& s = *active_;
+// Moves row past the rows that were asked for this.
+void Engine::report_prompt_logprobs(Sequence& s, const StepSlice& slice, int32_t& row, Event& event) {
   const Stopwatch watch;
-  const int32_t begin = s.length() - 1, drafted = static_cast<int32_t>(s.drafts.size());
-  run_rows(begin, s.length() + drafted, drafted > 0, true);
-  const std::vector<int32_t> drafts = std::move(s.drafts);
-  s.drafts.clear();
-  if (draft_source_) {
+  for (int32_t position = slice.begin; position < slice.end; ++position) {
+    if (!s.is_scored(position)) continue;
+    event.prompt_logprobs.push_back(
+        token_logprob(logits_of(row++), s.tokens[static_cast<size_t>(position) + 1], s.request.logprobs.value_or(0)));
+    s.prompt_reported = position + 1;
+  }
+  // What was reported may come out of the prefix cache, should the answer be computed again.
+  s.resume_max = s.prompt_reported < s.prompt_tokens() - 1 ? s.prompt_reported : s.prompt_tokens();
+  (s.usage.completion_tokens == 0 ? s.timing.prefill_ms : s.timing.decode_ms) += watch.milliseconds();
+}
+
+// The newest token's row and those of the drafts after it. The model draws its own next token from each as long as the
+// drafts were what it drew; the first other draw ends the round, and what was computed after it does not count.
+void Engine::take_tokens(Sequence& s, const StepSlice& slice, int32_t row, Event event) {
+  const std::vector<int32_t> drafts(s.drafts.begin(), s.drafts.begin() + slice.drafts);
+  s.drop_drafts();
+  if (draft_source_ && s.usage.completion_tokens > 0) {
     ++s.speculation.rounds;
-    s.speculation.proposed += drafted;
+    s.speculation.proposed += slice.drafts;
     s.speculation.drafts.push_back(drafts);
   }
-  s.timing.decode_ms += watch.milliseconds();
-  for (int32_t row = 0;; ++row) {
-    const int32_t token = draw_token(row);
-    const bool as_drafted = row < drafted && token == drafts[static_cast<size_t>(row)];
+  for (int32_t i = 0;; ++i) {
+    const int32_t token = draw_token(s, row + i);
+    const bool as_drafted = i < slice.drafts && token == drafts[static_cast<size_t>(i)];
     if (as_drafted) ++s.speculation.accepted;
-    Event event;
-    if (!accept_token(row, token, event)) return;
-    if (as_drafted) continue;
-    settle(begin + row + 1);
-    if (!options_.draft_tokens && drafted > 0) s.draft_tokens = next_draft_tokens(s.draft_tokens, drafted, row);
-    prepare_round(row);
-    return;
+    const FinishReason reason = accept_token(s, row + i, token, event);
+    if (reason == FinishReason::kNone) {
+      send(s, event);
+      event = {};
+      if (as_drafted) continue;
+    }
+    scheduler_->commit(s, s.length() - 1);
+    if (reason != FinishReason::kNone) return finish(s, reason, event);
+    if (!options_.draft_tokens && slice.drafts > 0) s.draft_tokens = next_draft_tokens(s.draft_tokens, slice.drafts, i);
+    return prepare_round(s, row + i);
   }
 }
 
 // The model's own choice after hidden row `row`.
-int32_t Engine::draw_token(int32_t row) {
-  Sequence& s = *active_;
+int32_t Engine::draw_token(Sequence& s, int32_t row) {
   const Stopwatch watch;
-  const int32_t token = sampler_.draw(logits_of(row), s.request.sampling, s.length());
+  std::span<const float> logits = logits_of(row);
+  if (s.rules.active()) {
+    adjusted_.assign(logits.begin(), logits.end());
+    s.rules.apply(adjusted_, s.tokens);
+    logits = adjusted_;
+  }
+  const int32_t token = sampler_.draw(logits, s.request.sampling, s.length());
   s.timing.decode_ms += watch.milliseconds();
   return token;
 }
 
-// Adds a token drawn from hidden row `row` and reports it; false: the answer ends with it, and the sequence is gone.
-bool Engine::accept_token(int32_t row, int32_t token, Event& event) {
-  Sequence& s = *active_;
+// Adds a token drawn from hidden row `row` and writes it into the event. Returns why the answer ends with it, if it
+// does.
+FinishReason Engine::accept_token(Sequence& s, int32_t row, int32_t token, Event& event) {
   const Stopwatch watch;
   if (s.request.logprobs) event.logprobs.push_back(token_logprob(logits_of(row), token, *s.request.logprobs));
   if (s.request.on_logits) s.request.on_logits(token, logits_of(row));
-  s.tokens.push_back(token);
-  ++s.usage.completion_tokens;
+  // Text that nothing may end yet is not searched for stop strings either.
+  const bool may_end = s.usage.completion_tokens >= s.request.tokens_min;
+  s.accept(token);
   event.tokens.push_back(token);
-
-  const std::vector<int32_t>& stop_ids = model_->generation_defaults().stop_ids;
-  const bool at_end = !s.request.ignore_eos && std::find(stop_ids.begin(), stop_ids.end(), token) != stop_ids.end();
-  if (!tokenizer_.is_special(token)) event.text += s.stops.push(s.text.push(token));
+  const bool at_end = may_end && std::find(s.end_tokens.begin(), s.end_tokens.end(), token) != s.end_tokens.end();
+  if (!tokenizer_.is_special(token)) {
+    std::string text = s.text.push(token);
+    event.text += may_end ? s.stops.push(text) : text;
+  }
   s.timing.decode_ms += watch.milliseconds();
 
-  if (at_end || s.stops.stopped()) {
-    finish(FinishReason::kStop, event);
-    return false;
-  }
-  if (s.usage.completion_tokens >= s.request.tokens_max || s.length() > memory_.context) {
-    finish(FinishReason::kLength, event);
-    return false;
-  }
-  event.request = s.id;
-  s.sink(event);
-  return true;
+  if (at_end || s.stops.stopped()) return FinishReason::kStop;
+  if (s.usage.completion_tokens >= s.request.tokens_max || s.length() > memory_.context) return FinishReason::kLength;
+  return FinishReason::kNone;
 }
 
 // Drafts for the next round, from the hidden row that the newest token was drawn from: never more than could still
 // become part of the answer.
-void Engine::prepare_round(int32_t row) {
+void Engine::prepare_round(Sequence& s, int32_t row) {
   if (!draft_source_) return;
-  Sequence& s = *active_;
   const Stopwatch watch;
   const int32_t most =
       std::min({s.draft_tokens, s.request.tokens_max - s.usage.completion_tokens - 1, memory_.context - s.length()});
   if (most > 0) s.drafts = draft_source_->propose(s, row_range(model_->decoder().hidden(), row, 1), most);
   CHECK(static_cast<int32_t>(s.drafts.size()) <= std::max(most, 0));
+  s.drafts_wanted = static_cast<int32_t>(s.drafts.size());
   const double spent = watch.milliseconds();
   s.timing.draft_ms += spent;
   s.timing.decode_ms += spent;
 }
 
-void Engine::finish(FinishReason reason, Event& event) {
-  const std::unique_ptr<Sequence> s = std::move(active_);
+void Engine::send(Sequence& s, Event& event) {
+  event.request = s.request_id;
+  event.choice = s.choice;
+  s.sink(event);
+}
+
+void Engine::finish(Sequence& sequence, FinishReason reason, Event& event) {
+  scheduler_->remove(sequence);
+  const auto place = sequences_.find(sequence.id);
+  CHECK(place != sequences_.end());
+  const std::unique_ptr<Sequence> s = std::move(place->second);
+  sequences_.erase(place);
   event.text += s->stops.push(s->text.flush());
   event.text += s->stops.flush();
-  event.request = s->id;
   event.finish = reason;
+  event.stop_string = s->stops.matched();
+  s->usage.cached_tokens = s->resumed;
   event.usage = s->usage;
   event.timing = s->timing;
   if (draft_source_) event.speculation = std::move(s->speculation);
-  for (size_t kind = 0; kind < kAttentionKinds; ++kind) release_all(s->tables[kind], pools_[kind]);
-  s->sink(event);
+  {
+    const std::lock_guard lock(mutex_);
+    status_.prompt_tokens += s->usage.prompt_tokens;
+    status_.cached_tokens += s->usage.cached_tokens;
+    status_.completion_tokens += s->usage.completion_tokens;
+  }
+  send(*s, event);
 }
 
 }  // namespace lapidary

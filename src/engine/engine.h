@@ -2,8 +2,8 @@
 // submit and cancel.
 #pragma once
 
-#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,9 +12,12 @@
 
 #include "engine/kv_cache.h"
 #include "engine/memory_plan.h"
+#include "engine/prefix_cache.h"
 #include "engine/request.h"
 #include "engine/sampler.h"
+#include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/soft_token_cache.h"
 #include "engine/speculation.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
@@ -25,11 +28,27 @@ struct EngineOptions {
   std::string model_path;
   std::string device = "auto";
   OpsOptions ops;
-  int32_t batch_tokens_max = 2048;      // rows of one step; a single picture may exceed it
+  int32_t batch_tokens_max = 2048;  // rows of prompts in one step; a single picture may exceed it
+  // The same while other answers wait for their next token: what bounds the time between tokens. Absent: a quarter.
+  std::optional<int32_t> shared_batch_tokens;
+  int32_t sequences_max = 1;            // answers that run at a time
   std::optional<int32_t> context;       // positions to make room for; absent: what the model allows and memory permits
+  std::optional<int64_t> prefix_bytes;  // for finished prefixes, of the K/V memory; absent: see plan_prefixes; 0: off
+  std::optional<int64_t> kv_bytes_max;  // absent: what the machine has left
   int32_t requests_max = 256;           // waiting ones; more are refused
   std::string draft_path;               // a drafter's directory; empty: no speculation
   std::optional<int32_t> draft_tokens;  // drafted in a round; absent: as many as the last rounds suggest
+};
+
+// What the engine is doing, between two steps.
+struct EngineStatus {
+  int32_t running = 0, waiting = 0;
+  int64_t preemptions = 0;                       // since the start
+  int64_t prompt_tokens = 0, cached_tokens = 0;  // of requests that ended
+  int64_t completion_tokens = 0;
+  double kv_used = 0;        // share of the global pages that sequences hold
+  int64_t prefix_bytes = 0;  // of finished prefixes
+  int64_t media_hits = 0;    // pictures and clips that were encoded before, since the start
 };
 
 class Engine {
@@ -37,20 +56,22 @@ class Engine {
   static Result<std::unique_ptr<Engine>> open(const EngineOptions& options);
   ~Engine();
 
-  // Any thread. The sink is called on the engine thread, the last time with Event::finish set. Errors: kInvalidArgument
-  // for a request the model cannot take (ids out of range, media that do not fit their spans, a prompt longer than the
-  // context), kExhausted when too many wait.
+  // Any thread. The sink is called on the engine thread, for each choice the last time with Event::finish set. Errors:
+  // kInvalidArgument for a request the model cannot take (ids out of range, media that do not fit their spans, a prompt
+  // longer than the context), kExhausted when too many wait.
   Result<uint64_t> submit(GenerationRequest request, std::function<void(const Event&)> sink);
-  // Any thread. The request ends with FinishReason::kCancelled within one step; unknown ids are ignored.
+  // Any thread. The request ends with FinishReason::kCancelled within one step, all its choices; unknown ids are
+  // ignored.
   void cancel(uint64_t request);
-  // Engine thread only. One prompt piece, or one token and the drafts that proved right; false when there was nothing
-  // to do.
+  // Engine thread only. The next rows of every answer that runs: a token and the drafts that proved right, or a prompt
+  // piece; false when there was nothing to do.
   bool step();
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const Model& model() const { return *model_; }
   const MemoryPlan& memory() const { return memory_; }
   std::string description() const;  // of the backend
+  EngineStatus status() const;      // any thread
   // Replaces the drafter (nullptr: no speculation). Between answers only.
   void set_draft_source(std::unique_ptr<DraftSource> source) { draft_source_ = std::move(source); }
   const DraftSource* draft_source() const { return draft_source_.get(); }
@@ -59,38 +80,46 @@ class Engine {
  private:
   Engine(std::unique_ptr<Model> model, Tokenizer tokenizer, const EngineOptions& options);
 
-  Result<void> check(const GenerationRequest& request) const;
-  void take_cancellations();
-  bool begin_next();
-  void prefill_piece();
-  void decode_round();
-  void run_rows(int32_t begin, int32_t end, bool all_logits, bool last_logits);
-  void settle(int32_t certain);
-  void add_soft_rows(Batch& batch, int32_t begin, int32_t end);
+  Result<void> make_room(const ModelLimits& limits, int64_t weight_bytes);
+  std::vector<Block> blocks_of(const GenerationRequest& request) const;
+  void take_messages();
+  // First of each slice's rows among the rows of logits; how long encoding media took, all together.
+  std::vector<int32_t> run(std::span<const StepSlice> slices, double& media_ms);
+  void add_soft_rows(Batch& batch, Sequence& s, const StepSlice& slice, int32_t first_row, int32_t& used);
+  void encode_soft_rows(const MediaInput& input, int32_t begin, TensorView rows);
   std::span<const float> logits_of(int32_t row);
-  void report_prompt_logprobs(int32_t begin, int32_t end, Event& event);
-  int32_t draw_token(int32_t row);
-  bool accept_token(int32_t row, int32_t token, Event& event);
-  void prepare_round(int32_t row);
-  void finish(FinishReason reason, Event& event);
+  void take_slice(const StepSlice& slice, int32_t row);
+  void report_prompt_logprobs(Sequence& s, const StepSlice& slice, int32_t& row, Event& event);
+  void take_tokens(Sequence& s, const StepSlice& slice, int32_t row, Event event);
+  int32_t draw_token(Sequence& s, int32_t row);
+  FinishReason accept_token(Sequence& s, int32_t row, int32_t token, Event& event);
+  void prepare_round(Sequence& s, int32_t row);
+  void send(Sequence& s, Event& event);
+  void finish(Sequence& s, FinishReason reason, Event& event);
+  void note_status();
 
   std::unique_ptr<Model> model_;
   Tokenizer tokenizer_;
   EngineOptions options_;
   MemoryPlan memory_;
-  int32_t step_rows_max_ = 0;
   Sampler sampler_;
   std::unique_ptr<DraftSource> draft_source_;
-  TensorView soft_;  // [step rows, dim]: soft tokens of the current piece
-  std::array<KvPool, kAttentionKinds> pools_;
-  std::unique_ptr<Sequence> active_;
+  TensorView soft_;   // [step rows, dim]: soft tokens of the current step
+  TensorView media_;  // [rows of the largest picture, dim]: a picture or clip of which the step holds a part
+  SoftTokenCache soft_cache_;
+  std::unique_ptr<KvPages> pages_;
+  std::unique_ptr<PrefixCache> prefixes_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::map<uint64_t, std::unique_ptr<Sequence>> sequences_;  // all that were not finished, by id
   std::vector<float> logits_;
-  int32_t logits_first_ = -1;  // hidden row of the first of the rows in the head's buffer
+  int32_t logits_first_ = -1;    // hidden row of the first of the rows in the head's buffer
+  std::vector<float> adjusted_;  // one row of logits, after the rules of its sequence
 
-  std::mutex mutex_;  // guards the three below
-  std::deque<std::unique_ptr<Sequence>> waiting_;
+  mutable std::mutex mutex_;  // guards those below
+  std::vector<std::unique_ptr<Sequence>> arrived_;
   std::vector<uint64_t> cancelled_;
   uint64_t next_id_ = 1;
+  EngineStatus status_;
 };
 
 }  // namespace lapidary

@@ -5,13 +5,15 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/request.h"
-
 namespace lapidary {
 
-// The end of the piece that starts at `begin`: begin + rows_wanted, moved so that it does not lie inside a picture or
-// frame; at least one token, or one whole picture. media in prompt order.
-int32_t piece_end(std::span<const MediaSpan> media, bool whole_pictures, int32_t begin, int32_t prompt_tokens,
-                  int32_t rows_wanted);
+// Positions [begin, end) that enter in one piece.
+struct Block {
+  int32_t begin = 0, end = 0;
+};
+
+// The end of the piece that starts at `begin`: begin + rows_wanted, moved so that it does not lie inside a block; at
+// least one token, or one whole block. blocks in order.
+int32_t piece_end(std::span<const Block> blocks, int32_t begin, int32_t prompt_tokens, int32_t rows_wanted);
 
 }  // namespace lapidary

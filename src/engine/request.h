@@ -21,27 +21,53 @@ struct MediaSpan {
   std::shared_ptr<const MediaInput> input;
 };
 
+// In the order they act; see LogitRules and Sampler for the formulas.
 struct SamplingParams {
   float temperature = 1.0f;  // 0: greedy
   float top_p = 0.95f;       // 1: off
   float min_p = 0.0f;        // 0: off
   int32_t top_k = 64;        // 0: off
   uint64_t seed = 0;
+  std::vector<std::pair<int32_t, float>> logit_bias;  // (token, what is added); -100 or less: never chosen
+  float repetition_penalty = 1.0f;                    // of tokens of the prompt and the answer; 1: off
+  int32_t repetition_window = -1;                     // only those among so many last tokens; -1: all
+  float frequency_penalty = 0.0f;                     // times how often the answer has the token
+  float presence_penalty = 0.0f;                      // if the answer has the token
+};
+
+// Which tokens may come next, beyond what was asked for otherwise: a grammar. Called on the engine's thread, for one
+// answer; tokens are told once they are certain, so nothing is ever taken back.
+class TokenConstraint {
+ public:
+  virtual ~TokenConstraint() = default;
+  // Sets bit id % 64 of allowed[id / 64] for each token that may come next, all other bits being zero when it is
+  // called; at least one. false: any token may come, whatever the bits.
+  virtual bool allowed_next(std::span<uint64_t> allowed) = 0;
+  virtual void accept(int32_t token) = 0;
 };
 
 struct GenerationRequest {
   std::vector<int32_t> prompt;
   std::vector<MediaSpan> media;  // in prompt order
   SamplingParams sampling;
-  int32_t tokens_max = 0;         // 0: nothing is generated (for scoring)
-  std::vector<std::string> stop;  // text that ends the answer; not part of it
-  bool ignore_eos = false;
-  std::optional<int32_t> logprobs;  // with each generated token, the K best
-  bool prompt_logprobs = false;     // also what the model gave each prompt token after those before it, with the K best
+  int32_t tokens_max = 0;            // 0: nothing is generated (for scoring)
+  int32_t tokens_min = 0;            // before that many, nothing ends the answer
+  std::vector<std::string> stop;     // text that ends the answer; not part of it
+  std::vector<int32_t> stop_tokens;  // tokens that end it, beside the model's own; reported like those
+  bool ignore_eos = false;           // of the model's own
+  std::optional<int32_t> logprobs;   // with each generated token, the K best
+  bool prompt_logprobs = false;  // also what the model gave each prompt token after those before it, with the K best
   // Called on the engine's thread for each generated token, before its event: the row of logits [vocab] (soft-capped,
   // nothing suppressed) that it was drawn from, valid during the call.
   std::function<void(int32_t token, std::span<const float> logits)> on_logits;
+  int32_t choices = 1;           // answers to the same prompt; choice i is drawn with choice_seed(seed, i)
+  bool use_prefix_cache = true;  // goes on from a prefix that was computed before, and leaves its own
+  uint64_t cache_salt = 0;       // prefixes are shared among requests with the same salt
+  std::vector<std::shared_ptr<TokenConstraint>> constraints;  // none, or one for each choice
 };
+
+// The seed of a choice: the first has the request's own.
+uint64_t choice_seed(uint64_t seed, int32_t choice);
 
 struct TokenLogprob {
   int32_t token = 0;
@@ -71,6 +97,7 @@ struct SpeculationReport {
 
 struct Event {
   uint64_t request = 0;
+  int32_t choice = 0;
   std::string text;                    // whole characters, control tokens left out, nothing from a stop string on
   std::vector<int32_t> tokens;         // new since the last event; a stop token is reported, too
   std::vector<TokenLogprob> logprobs;  // one for each of tokens, when asked for
@@ -78,6 +105,7 @@ struct Event {
   int32_t prompt_done = 0;  // set when a piece of the prompt is computed and more are to come: positions so far
   // Set in the last event of a request.
   FinishReason finish = FinishReason::kNone;
+  std::string stop_string;  // what ended the answer, if one of the request's stop strings did
   Usage usage;
   Timing timing;
   std::optional<SpeculationReport> speculation;  // when a drafter is in use

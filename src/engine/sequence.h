@@ -1,31 +1,37 @@
-// Sequence: one request on its way through the engine.
+// Sequence: one answer on its way through the engine.
 #pragma once
 
 #include <array>
 #include <functional>
 
 #include "base/clock.h"
+#include "engine/logit_rules.h"
 #include "engine/request.h"
+#include "engine/scheduler.h"
 #include "ops/batch.h"
 #include "text/stop_strings.h"
 #include "text/text_stream.h"
 
 namespace lapidary {
 
-struct Sequence {
-  Sequence(uint64_t request_id, GenerationRequest asked, std::function<void(const Event&)> to,
-           const Tokenizer& tokenizer);
+// The base is what the scheduler knows; words there follow tokens here.
+struct Sequence : ScheduledSequence {
+  // end_tokens: what ends the answer.
+  Sequence(uint64_t sequence_id, GenerationRequest asked, std::vector<int32_t> end_tokens_of_answer,
+           TokenConstraint* constraint, const Tokenizer& tokenizer);
 
-  uint64_t id = 0;
+  uint64_t request_id = 0;  // that of the first choice's sequence
+  int32_t choice = 0;
   GenerationRequest request;
   std::function<void(const Event&)> sink;
-  std::vector<int32_t> tokens;                    // the prompt, then everything accepted
-  int32_t computed = 0;                           // positions whose K and V are held and whose tokens are certain
-  std::vector<int32_t> drafts;                    // proposed to follow tokens, not yet verified
-  int32_t draft_tokens = 0;                       // how many to propose next
-  std::array<PageTable, kAttentionKinds> tables;  // indexed by AttentionKind
+  std::vector<int32_t> end_tokens;
+  std::vector<int32_t> tokens;  // the prompt, then everything accepted
+  std::vector<int32_t> drafts;  // proposed to follow tokens, not yet verified
+  int32_t draft_tokens = 0;     // how many to propose next
+  int32_t prompt_reported = 0;  // positions whose prompt log-probabilities are out
   TextStream text;
   StopStrings stops;
+  LogitRules rules;
   Usage usage;
   Timing timing;
   SpeculationReport speculation;
@@ -38,10 +44,20 @@ struct Sequence {
                                : drafts[static_cast<size_t>(position - length())];
   }
   bool in_prompt() const { return computed < prompt_tokens(); }
+  void accept(int32_t token);
+  void drop_drafts();
+
+  // Whether the logits of a row are wanted: for the prompt's log-probabilities that are not yet reported, or to draw
+  // what follows the newest token or a draft.
+  bool is_scored(int32_t position) const {
+    return request.prompt_logprobs && position >= prompt_reported && position < prompt_tokens() - 1;
+  }
+  bool is_drawn_from(int32_t position) const { return position >= length() - 1 && request.tokens_max > 0; }
 };
 
-// The rows [begin, end) of a sequence as a batch of one slice; the tables must already have room. soft rows are added
-// by the caller. Every row's logits are wanted with all_logits, else the last one's with last_logits.
-Batch sequence_batch(const Sequence& sequence, int32_t begin, int32_t end, bool all_logits, bool last_logits);
+// Appends the rows of a slice to the batch; the tables already have room. Placeholders of pictures and sound are looked
+// up as pad_id, as the reference does; their soft rows are added by the caller. Returns the index of the slice's first
+// row among batch.logit_rows.
+int32_t append_slice(Batch& batch, const StepSlice& slice, int32_t pad_id);
 
 }  // namespace lapidary

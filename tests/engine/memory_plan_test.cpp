@@ -43,5 +43,41 @@ TEST(MemoryPlan, ShrinksToTheMemoryAndSaysWhatFits) {
   EXPECT_FALSE(plan_memory(twelve_b(), DType::kBF16, 2048, 0, 1LL << 40));
 }
 
+TEST(MemoryPlan, ManySequencesHaveTheirWindowsAndShareTheRest) {
+  const int64_t page = 32LL * 16384, plenty = 1LL << 40;
+  const auto one = plan_memory(twelve_b(), DType::kBF16, 2048, 8192, plenty);
+  const auto eight = plan_memory(twelve_b(), DType::kBF16, 2048, 8192, plenty, 8);
+  ASSERT_TRUE(one && eight);
+  EXPECT_EQ(eight->global_pages, 8 * one->global_pages);
+  // Eight windows of 1024, the rows of one step, and two cut pages for each.
+  EXPECT_EQ(eight->sliding_pages, (8 * 1024 + 2048) / 32 + 16);
+  // With less memory the contexts overlap; with one byte less than one context needs, it is refused.
+  const int64_t least = eight->kv_bytes - 7LL * one->global_pages * page;
+  const auto scarce = plan_memory(twelve_b(), DType::kBF16, 2048, 8192, least + 10 * page + 5, 8);
+  ASSERT_TRUE(scarce);
+  EXPECT_EQ(scarce->global_pages, one->global_pages + 10);
+  EXPECT_EQ(scarce->kv_bytes, least + 10 * page);
+  EXPECT_FALSE(plan_memory(twelve_b(), DType::kBF16, 2048, 8192, least - 1, 8));
+}
+
+TEST(MemoryPlan, PrefixesTakeAQuarterOrOneWindowUnlessToldOtherwise) {
+  const ModelConfig config = twelve_b();
+  const int64_t window = 32 * (32LL * 327680 + 32LL * 16384);
+  auto small = plan_memory(config, DType::kBF16, 2048, 2048, 1LL << 40);
+  ASSERT_TRUE(small);
+  plan_prefixes(*small, config, DType::kBF16, std::nullopt);
+  EXPECT_EQ(small->prefix_bytes, window);
+  EXPECT_THAT(small->description(), ::testing::HasSubstr("contexts of 2048 positions, 1 at a time"));
+  EXPECT_THAT(small->description(), ::testing::HasSubstr("prefixes up to " + std::to_string(window >> 20) + " MiB"));
+  auto large = plan_memory(config, DType::kBF16, 2048, 262144, 1LL << 40);
+  ASSERT_TRUE(large);
+  plan_prefixes(*large, config, DType::kBF16, std::nullopt);
+  EXPECT_EQ(large->prefix_bytes, large->kv_bytes / 4);
+  plan_prefixes(*large, config, DType::kBF16, 5);
+  EXPECT_EQ(large->prefix_bytes, 5);
+  plan_prefixes(*large, config, DType::kBF16, 1LL << 50);
+  EXPECT_EQ(large->prefix_bytes, large->kv_bytes);
+}
+
 }  // namespace
 }  // namespace lapidary
