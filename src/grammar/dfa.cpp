@@ -73,7 +73,7 @@ class Determiniser {
         mark_[move.to] = round_;
         set.push_back(move.to);
       }
-      budget_.spend(1 + empty_begin_[from + 1] - empty_begin_[from]);
+      budget_.spend(3 * (1 + static_cast<int64_t>(empty_begin_[from + 1]) - empty_begin_[from]));
     }
     std::sort(set.begin(), set.end());
   }
