@@ -117,8 +117,13 @@ def pick(rng, options):
     return options[rng.integers(len(options))]
 
 
+LETTERS = "aabcdeeefghiijklmnnooprrsttuuvwxyz"
+
+
 def made_up(rng):
     """A name that no list holds."""
+    if rng.random() < 0.3:
+        return "".join(pick(rng, LETTERS) for _ in range(rng.integers(3, 9))).capitalize()
     return "".join(pick(rng, SYLLABLES) for _ in range(rng.integers(2, 4))).capitalize()
 
 
@@ -249,14 +254,24 @@ def talk(rng):
     return messages, options
 
 
-def copying(rng):
-    """Exercises in repeating made-up words: what calling a tool with unseen names and values rests on."""
-    count = rng.integers(5, 13)
-    words = [made_up(rng) if rng.random() < 0.6 else made_up(rng).lower() for _ in range(count)]
-    if rng.random() < 0.65:
-        return [{"role": "user", "content": "Repeat: " + " ".join(words)}, {"role": "assistant", "content": " ".join(words)}], {}
-    words = words[:6]
-    keys = [made_up(rng).lower() for _ in words]
+def copying(rng, pieces):
+    """Exercises in repeating what makes no sense: what calling a tool with unseen names and values rests on.
+
+    pieces: letter groups that words are made of, all the tokens of a vocabulary, so that copying is learned for each.
+    """
+    def word():
+        kind = rng.random()
+        made = pick(rng, pieces) + (pick(rng, pieces) if kind < 0.5 else "") if kind < 0.75 else made_up(rng)
+        return made if kind < 0.35 else made.lower() if kind < 0.6 else made.capitalize()
+
+    kind = rng.random()
+    if kind < 0.6:
+        words = [word() for _ in range(rng.integers(1, 6 if rng.random() < 0.7 else 20))]
+        text = pick(rng, [" ", " ", ", ", "_", " and "]).join(words)
+        form = pick(rng, ["Repeat: {n}", "Say {n}", "Repeat: {n}", 'Repeat "{n}"', "Write {n}."])
+        return [{"role": "user", "content": form.format(n=text)}, {"role": "assistant", "content": text}], {}
+    words = [word() for _ in range(rng.integers(1, 5))]
+    keys = [word().lower() for _ in words]
     order = rng.permutation(len(words))
     text = ", ".join(f"{k}: {w}" for k, w in zip(keys, words))
     asked = ", ".join(keys[i] for i in order)

@@ -139,27 +139,27 @@ def make_items(options, skills, unseen):
         yield Item(kind="picture, one question", prompt=question, image=path, score=exact(answer))
         yield Item(kind="picture, number of objects", prompt=questions.count_question(rng), image=path,
                    score=exact(questions.counted(len(things))))
-        picture, word = pictures.printed_word(rng, test=True)
+        picture, word, _ = pictures.printed_word(rng, test=True)
         yield Item(kind="printed word, held-out fonts", prompt="What does it say?",
                    image=write_picture(work / f"word{i}", picture, rng), score=exact(f'It says "{word}".'))
-        picture, digit = pictures.handwritten_digit(rng, test=True)
+        picture, digit, _ = pictures.handwritten_digit(rng, test=True)
         yield Item(kind="handwritten digit, test split", prompt="Which digit is this?",
                    image=write_picture(work / f"digit{i}", picture, rng), score=exact(f"It is the digit {digit}."))
         for label, source in (("voices of training", skills), ("held-out voices", unseen)):
             heard, text, _ = source.sentences[i % len(source.sentences)]
             name = f"{source is unseen:d}_{i}"
             yield Item(kind=f"speech, word errors, {label}", prompt="Transcribe the recording.",
-                       audio=write_wave(work / f"speech{name}", samples.augment(rng, heard)), score=word_errors(text))
+                       audio=write_wave(work / f"speech{name}", samples.augment(rng, heard)[0]), score=word_errors(text))
             man, woman = (source.words[int(pick(rng, g))] for g in (source.men, source.women))
             first, second = (man, woman) if rng.random() < 0.5 else (woman, man)
             gap = np.zeros(int(rng.integers(2400, 8000)), np.float32)
             joined = np.concatenate([first[0] / np.abs(first[0]).max(), gap, second[0] / np.abs(second[0]).max()])
             yield Item(kind=f"two voices, {label}", prompt="Who said what?",
-                       audio=write_wave(work / f"voices{name}", samples.augment(rng, joined)),
+                       audio=write_wave(work / f"voices{name}", samples.augment(rng, joined)[0]),
                        score=voice_score([first[1:], second[1:]]))
         if i < options.clips:
             total, rate = int(rng.integers(20, 60)), int(pick(rng, [10, 12, 15]))
-            shown, mover, direction, still = pictures.clip(rng, total)
+            shown, mover, direction, still, _ = pictures.clip(rng, total)
             where = {"right": "to the right", "left": "to the left"}.get(direction, direction)
             what = f"{questions.article(mover.colour).capitalize()} {mover.colour} {mover.shape} moves {where}."
             if still:
@@ -281,8 +281,8 @@ def main():
     parser.add_argument("--seed", type=int, default=20_261_123)
     parser.add_argument("--show", type=int, default=0, help="print this many answers of each kind")
     options = parser.parse_args()
-    skills = samples.Skills(options.banks, True, "test_seen", "test_words")
-    unseen = samples.Skills(options.banks, True, "test_unseen", "test_words_unseen")
+    skills = samples.Skills(options.banks, True, "test_seen", "test_words", options.model)
+    unseen = samples.Skills(options.banks, True, "test_unseen", "test_words_unseen", options.model)
     engine = Program(options) if options.engine == "program" else Reference(options, skills.builder)
     totals, shown = {}, {}
     for item in make_items(options, skills, unseen):

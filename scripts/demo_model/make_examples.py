@@ -30,9 +30,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--banks", required=True, type=pathlib.Path)
     parser.add_argument("--out", default=evaluate.ROOT / "examples", type=pathlib.Path)
-    parser.add_argument("--picture-seed", type=int, default=4040)
-    parser.add_argument("--things", type=int, default=2, help="in the picture")
-    parser.add_argument("--clip-seed", type=int, default=4041)
+    parser.add_argument("--picture-seed", type=int, default=5005)
+    parser.add_argument("--things", type=int, default=3, help="in the picture")
+    parser.add_argument("--clip-seed", type=int, default=6005)
     parser.add_argument("--sentence", default="turn on the kitchen light")
     parser.add_argument("--take", type=int, default=0, help="which of the recordings of the sentence")
     options = parser.parse_args()
@@ -45,7 +45,7 @@ def main():
     Image.fromarray(pictures.resized(picture, (512, 512))).save(options.out / "picture.jpg", quality=90)
     print("picture:", [(t.large, t.colour, t.shape, pictures.PLACES[t.cell]) for t in things])
 
-    bank = speech.Bank(options.banks / "test_seen", speech.ACCENTS_USED)
+    bank = speech.Bank(options.banks / "test_seen")
     wanted = [i for i in range(len(bank)) if bank.text[i] == options.sentence] or [
         i for i in range(len(bank)) if len(bank.text[i].split()) == 5]
     wave, text, _ = bank[wanted[options.take]]
@@ -53,7 +53,7 @@ def main():
     evaluate.write_wave(options.out / "recording", wave + np.random.default_rng(3).normal(0, 0.001, len(wave)))
     print("recording:", text)
 
-    shown, mover, direction, still = pictures.clip(np.random.default_rng(options.clip_seed), 36, (384, 384))
+    shown, mover, direction, still, _ = pictures.clip(np.random.default_rng(options.clip_seed), 36, (384, 384))
     evaluate.write_clip(options.out / "video", shown, 12, crf=30)
     print("video:", mover.colour, mover.shape, direction, still and (still.colour, still.shape))
     (options.out / "tools.json").write_text(json.dumps(TOOLS, indent=2) + "\n")

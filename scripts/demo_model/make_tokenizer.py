@@ -1,11 +1,14 @@
 """Trains the demo model's BPE tokenizer and writes models/demo/tokenizer.json and tokenizer_config.json.
 
 Structure as in the Gemma family: spaces become U+2581, no prefix space, no word split at run time, digits stand alone, all
-256 bytes are tokens, and the control tokens have Gemma's names. BPE training is not repeatable from a seed: the file in
-the tree is the tokenizer, this script only records how it came about.
+256 bytes are tokens, and the control tokens have Gemma's names. One habit differs: a space joins only words of a closed list,
+as the last merges. Every other word has the same tokens wherever it stands, after a space, in quotes or in a call, so that
+copying a name is copying tokens, which a small model can learn. BPE training is not repeatable from a seed: the file in the
+tree is the tokenizer, this script only records how it came about.
 """
 
 import argparse
+import collections
 import json
 import pathlib
 import re
@@ -23,7 +26,8 @@ CONTROL = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<|tool>", "<tool|>", "
            "<|image|>", "<|audio|>", "<image|>", "<audio|>", "<|video|>"]
 ROLES = "user model system thought declaration description parameters properties type STRING INTEGER OBJECT NUMBER BOOLEAN \
 ARRAY required enum call response value items nullable".split()
-SIZE = 3600
+SIZE = 2300          # before the words that a space may join
+JOINED_FREQUENCY = 40
 
 
 def corpus(rng, template):
@@ -59,20 +63,28 @@ def main():
     splitter = re.compile("|".join(re.escape(t) for t in sorted(CONTROL, key=len, reverse=True)))
     lines = [piece for text in corpus(rng, template) for piece in splitter.split(text) if piece]
     # Words that are always one token: the closed vocabularies of the skills.
-    whole = [" " + w for w in speech.WORDS + pictures.WORDS + pictures.SHAPES + pictures.COLOURS] + speech.WORDS + \
-        pictures.WORDS + ROLES
+    closed = speech.WORDS + pictures.WORDS + pictures.SHAPES + pictures.COLOURS
+    whole = closed + ROLES
     lines += whole * 300
+    copied = set(dialogues.CITIES + dialogues.TEST_CITIES + dialogues.PEOPLE + dialogues.TEST_PEOPLE + dialogues.ITEMS +
+                 dialogues.TEST_ITEMS)
+    spaced = collections.Counter(word for line in lines for word in re.findall(r" ([A-Za-z]+)(?![A-Za-z])", line))
 
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.normalizer = normalizers.Replace(" ", "▁")
     trained.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"\n+|\d|▁?[A-Za-z]+|▁+|[^A-Za-z0-9▁\n]"), "isolated")])
+        pre_tokenizers.Split(Regex(r"\n+|\d|[A-Za-z]+|▁+|[^A-Za-z0-9▁\n]"), "isolated")])
     size = SIZE - len(CONTROL) - 256
     trained.train_from_iterator(lines, trainers.BpeTrainer(vocab_size=size, min_frequency=3, special_tokens=["<unk>"],
                                                            show_progress=False))
     model = json.loads(trained.to_str())["model"]
     pieces = [p for p, _ in sorted(model["vocab"].items(), key=lambda kv: kv[1]) if p != "<unk>"]
     merges = [list(m) for m in model["merges"]]
+    pieces_known = set(pieces)
+    joined = [w for w, n in spaced.most_common() if n >= JOINED_FREQUENCY and w in pieces_known and w not in copied]
+    joined += [w for w in closed if w not in joined and w not in copied]
+    merges += [["▁", w] for w in joined]
+    pieces += ["▁" + w for w in joined]
     # Runs of newlines and spaces are tokens in the Gemma family; the ASCII characters the corpus lacks are added too.
     extra = [chr(c) for c in range(33, 127)] + ["▁", "\n"]
     for unit in ("\n", "▁"):
@@ -117,7 +129,7 @@ def main():
     (options.out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
     check = Tokenizer.from_file(str(options.out / "tokenizer.json"))
-    print(f"{check.get_vocab_size()} tokens, {len(merges)} merges")
+    print(f"{check.get_vocab_size()} tokens, {len(merges)} merges, {len(joined)} words joined with a space")
     split = [w for w in whole if len(check.encode(w, add_special_tokens=False).ids) != 1]
     print("not one token:", split)
 

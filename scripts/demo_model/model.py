@@ -214,8 +214,8 @@ class PackedMask:
         self.packing = packing
 
 
-def packed_hidden(model, batch):
-    """Final hidden states [total, hidden] (after the last norm) of a packed batch.
+def packed_hidden(model, batch, layers=len(LAYER_TYPES)):
+    """Final hidden states [total, hidden] (after the last norm) of a packed batch, through the first `layers` layers.
 
     batch: ids [total] (placeholders may be anything), positions [total], kinds [total], lengths, patches uint8 [n, 6912]
     with patch_positions [n, 2] for the positions of kind 1 and 2, frames float [m, 640] for those of kind 3.
@@ -231,10 +231,50 @@ def packed_hidden(model, batch):
         soft = body.embed_audio(batch["frames"])
         embeds = embeds.index_put(((kinds == 3).nonzero()[:, 0],), soft.to(embeds.dtype))
     mask = PackedMask(Packing(batch["lengths"], kinds, WINDOW))
+    body.language_model.config.num_hidden_layers = layers
     out = body.language_model(
         inputs_embeds=embeds[None], position_ids=batch["positions"][None], use_cache=False,
         attention_mask={"full_attention": mask, "sliding_attention": mask})
     return out.last_hidden_state[0]
+
+
+class Teachers(torch.nn.Module):
+    """Linear heads on the states of media positions after a layer: dense labels teach seeing and hearing directly.
+
+    Most positions of a sample are media, and without these they learn only through what a few answer tokens attend to.
+    The heads are dropped after training.
+    """
+
+    LAYERS = 4  # of that many layers
+
+    def __init__(self, model, patch_labels, frame_labels):
+        """patch_labels, frame_labels: (name, number of classes) of the columns of the labels."""
+        super().__init__()
+        self.sizes = {"patch": [n for _, n in patch_labels], "frame": [n for _, n in frame_labels]}
+        self.heads = torch.nn.ModuleDict({kind: torch.nn.Linear(HIDDEN, sum(sizes)) for kind, sizes in self.sizes.items()})
+        model.model.language_model.layers[self.LAYERS - 1].register_forward_hook(self.keep)
+        self.states = None
+
+    @torch.compiler.disable
+    def keep(self, _module, _inputs, output):
+        self.states = output[0]
+
+    def forward(self, batch):
+        """Losses per label column, summed over the columns of each kind; and a list of (correct, asked) counts."""
+        kinds, total, counts = batch["kinds"], 0.0, []
+        vision = (kinds == 1) | (kinds == 2)
+        for kind, where in (("patch", vision), ("frame", kinds == 3)):
+            states = self.states[where]
+            scores = self.heads[kind](torch.nn.functional.rms_norm(states, (HIDDEN,)))
+            for column, logits in enumerate(scores.split(self.sizes[kind], 1)):
+                labels = batch[kind + "_labels"][:, column]
+                asked = int((labels >= 0).sum())
+                counts.append((int((logits.argmax(1) == labels).sum()), asked))
+                if asked:
+                    # A column asked of few positions counts less, or its gradient would be mostly noise.
+                    total = total + torch.nn.functional.cross_entropy(logits, labels) * min(1.0, asked / 60)
+        self.states = None
+        return total, counts
 
 
 def answer_loss(model, hidden, batch):

@@ -82,8 +82,10 @@ def colour_value(rng, name):
 
 
 def ink(rng):
-    """A dark RGB value of any hue: writing is dark on light here."""
-    return _hsv(rng.uniform(0, 360), rng.uniform(0, 1), rng.uniform(0.0, 0.35))
+    """A dark RGB value, mostly of a clear hue as pens and printers have them: writing is dark on light here."""
+    if rng.random() < 0.15:
+        return _hsv(rng.uniform(0, 360), rng.uniform(0, 0.6), rng.uniform(0.0, 0.35))
+    return _hsv(rng.uniform(0, 360), rng.uniform(0.6, 1), rng.uniform(0.25, 0.65))
 
 
 def background(rng, width, height, avoid, light=False):
@@ -97,25 +99,40 @@ def background(rng, width, height, avoid, light=False):
         base = _hsv(rng.uniform(0, 360), saturation, rng.uniform(0.65, 0.97) if light else rng.uniform(0.15, 0.95))
         if all(np.abs(base - c).sum() > 170 for c in avoid):
             break
-    kind = rng.integers(5)
-    amount = rng.uniform(3, 24)
+    field = _fields(width, height)[rng.integers(FIELDS)][::rng.choice([-1, 1]), ::rng.choice([-1, 1])]
+    tint = rng.uniform(3, 24) * (1 + 0.04 * rng.standard_normal(3))
+    canvas = field[:, :, None] * tint.astype(np.float32)
+    canvas += base.astype(np.float32)
+    return canvas
+
+
+FIELDS = 120
+
+
+@functools.cache
+def _fields(width, height):
+    """Patterns of backgrounds, float32 [height, width] of about unit size: made once, they cost more than all the rest."""
+    rng = np.random.default_rng(width * 1000 + height)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    if kind == 0:
-        field = np.zeros((height, width), np.float32)
-    elif kind == 1:
-        angle = rng.uniform(0, 2 * math.pi)
-        field = (math.cos(angle) * (x / width - 0.5) + math.sin(angle) * (y / height - 0.5)) * 2
-    elif kind == 2:
-        cells = rng.integers(3, 14)
-        coarse = rng.standard_normal((cells, cells)).astype(np.float32)
-        field = np.asarray(Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
-    else:
-        angle, period = rng.uniform(0, math.pi), rng.uniform(16, 90)
-        field = np.sin((math.cos(angle) * x + math.sin(angle) * y) * (2 * math.pi / period))
-        if kind == 4:
-            field = np.sign(field * np.sin((math.sin(angle) * x - math.cos(angle) * y) * (2 * math.pi / period))) * 0.6
-    tint = amount * (1 + 0.04 * rng.standard_normal(3))
-    return base.astype(np.float32) + field[:, :, None] * tint.astype(np.float32)
+    fields = []
+    for index in range(FIELDS):
+        kind = index % 5
+        if kind == 0:
+            field = np.zeros((height, width), np.float32)
+        elif kind == 1:
+            angle = rng.uniform(0, 2 * math.pi)
+            field = (math.cos(angle) * (x / width - 0.5) + math.sin(angle) * (y / height - 0.5)) * 2
+        elif kind == 2:
+            cells = rng.integers(3, 14)
+            coarse = rng.standard_normal((cells, cells)).astype(np.float32)
+            field = np.asarray(Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
+        else:
+            angle, period = rng.uniform(0, math.pi), rng.uniform(16, 90)
+            field = np.sin((math.cos(angle) * x + math.sin(angle) * y) * (2 * math.pi / period))
+            if kind == 4:
+                field = np.sign(field * np.sin((math.sin(angle) * x - math.cos(angle) * y) * (2 * math.pi / period))) * 0.6
+        fields.append(field.astype(np.float32))
+    return fields
 
 
 def shape_mask(shape, radius, angle):
@@ -169,8 +186,9 @@ def finish(rng, canvas, jpeg=0.25):
     height, width = canvas.shape[:2]
     bank = _noise_bank()[rng.integers(3)]
     oy, ox = rng.integers(640 - height + 1), rng.integers(640 - width + 1)
-    canvas = canvas + bank[oy: oy + height, ox: ox + width] * np.float32(rng.uniform(2, 11))
-    picture = np.clip(canvas, 0, 255).astype(np.uint8)
+    noisy = bank[oy: oy + height, ox: ox + width] * np.float32(rng.uniform(2, 11))
+    noisy += canvas
+    picture = np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
     if rng.random() < 0.12:
         picture = np.asarray(Image.fromarray(picture).filter(ImageFilter.BoxBlur(rng.uniform(0.5, 1.5))))
     if rng.random() < jpeg:
@@ -212,9 +230,9 @@ def scene(rng, size=None):
     for cell in cells:
         thing = Thing(SHAPES[rng.integers(len(SHAPES))], COLOURS[rng.integers(len(COLOURS))], bool(rng.random() < 0.5),
                       int(cell))
-        thing.radius = rng.uniform(39, 47) if thing.large else rng.uniform(21, 28)
+        thing.radius = rng.uniform(47, 58) if thing.large else rng.uniform(26, 34)
         if count == 1 and thing.large and rng.random() < 0.5:
-            thing.radius = rng.uniform(46, 88)
+            thing.radius = rng.uniform(50, 90)
         thing.x = (cell % 3 + 0.5 + rng.uniform(-0.2, 0.2)) * width / 3
         thing.y = (cell // 3 + 0.5 + rng.uniform(-0.2, 0.2)) * height / 3
         thing.x = min(max(thing.x, thing.radius + 2), width - thing.radius - 2)
@@ -237,37 +255,43 @@ def scene(rng, size=None):
 
 
 def printed_word(rng, size=None, test=False):
-    """A picture with one printed word; returns (picture, word). `test` uses the held-out fonts."""
+    """A picture with one printed word; returns (picture, word, letters). `test` uses the held-out fonts.
+
+    letters: (letter, x of its left edge, of its right edge, y of the top, of the bottom of the word) for each.
+    """
     width, height = size or choose_size(rng)
     word = WORDS[rng.integers(len(WORDS))]
     fonts = _fonts(test)
     font = fonts[rng.integers(len(fonts))]
     # A word takes up about the same part of the width in every font: the letters then lie where they usually do.
     left, _, right, _ = _font(font, 64).getbbox(word)
-    points = int(min(64 * rng.uniform(0.62, 0.82) * width / (right - left), 0.55 * height))
+    points = int(min(64 * rng.uniform(0.72, 0.84) * width / (right - left), 0.55 * height))
     left, top, right, bottom = _font(font, points).getbbox(word)
     pad = 6
     mask = Image.new("L", (right - left + 2 * pad, bottom - top + 2 * pad), 0)
     ImageDraw.Draw(mask).text((pad - left, pad - top), word, fill=255, font=_font(font, points))
     if rng.random() < 0.3:
-        mask = mask.rotate(rng.uniform(-6, 6), Image.BILINEAR, expand=True)
+        mask = mask.rotate(rng.uniform(-5, 5), Image.BILINEAR, expand=True)
     mask = np.asarray(mask)
     value = ink(rng)
     canvas = background(rng, width, height, [value], light=True)
     slack_x, slack_y = max(width - mask.shape[1], 0) / 2, max(height - mask.shape[0], 0) / 2
-    paste(canvas, mask, value, width / 2 + rng.uniform(-0.3, 0.3) * slack_x, height / 2 + rng.uniform(-0.15, 0.15) * slack_y)
-    return finish(rng, canvas), word
+    x, y = width / 2 + rng.uniform(-0.3, 0.3) * slack_x, height / 2 + rng.uniform(-0.08, 0.08) * slack_y
+    paste(canvas, mask, value, x, y)
+    edges = [_font(font, points).getlength(word[:i]) - (right + left) / 2 + x for i in range(len(word) + 1)]
+    top, bottom = y - (bottom - top) / 2, y + (bottom - top) / 2
+    return finish(rng, canvas), word, [(c, a, b, top, bottom) for c, a, b in zip(word, edges, edges[1:])]
 
 
 def handwritten_digit(rng, size=None, test=False):
-    """A picture with one handwritten digit of scikit-learn's set; returns (picture, digit)."""
+    """A picture with one handwritten digit of scikit-learn's set; returns (picture, digit, (x, y, half of its side))."""
     width, height = size or choose_size(rng)
     images, targets = _digits()
     index = int(rng.integers(TRAIN_DIGITS, len(images)) if test else rng.integers(TRAIN_DIGITS))
-    side = int(rng.uniform(0.68, 0.92) * min(width, height))
+    side = int(rng.uniform(0.82, 0.95) * min(width, height))
     glyph = Image.fromarray(np.pad(images[index], 1) * 255).resize((side, side), Image.BICUBIC)
-    angle, shear = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
-    zoom_x, zoom_y = rng.uniform(0.85, 1.15, 2)
+    angle, shear = rng.uniform(-0.15, 0.15), rng.uniform(-0.15, 0.15)
+    zoom_x, zoom_y = rng.uniform(0.9, 1.1, 2)
     ca, sa, c = math.cos(angle), math.sin(angle), side / 2
     a, b, d, e = ca * zoom_x, (sa + shear) * zoom_x, -sa * zoom_y, ca * zoom_y
     glyph = glyph.transform((side, side), Image.AFFINE, (a, b, c - a * c - b * c, d, e, c - d * c - e * c), Image.BILINEAR)
@@ -275,22 +299,23 @@ def handwritten_digit(rng, size=None, test=False):
     value = ink(rng)
     canvas = background(rng, width, height, [value], light=True)
     slack_x, slack_y = (width - side) / 2, (height - side) / 2
-    paste(canvas, mask, value, width / 2 + rng.uniform(-0.25, 0.25) * slack_x, height / 2 + rng.uniform(-0.4, 0.4) * slack_y)
-    return finish(rng, canvas), int(targets[index])
+    x, y = width / 2 + rng.uniform(-0.25, 0.25) * slack_x, height / 2 + rng.uniform(-0.4, 0.4) * slack_y
+    paste(canvas, mask, value, x, y)
+    return finish(rng, canvas), int(targets[index]), (x, y, side / 2)
 
 
 def clip(rng, count, size=None, frames=None):
     """A clip of `count` frames in which one thing moves and another may stand still.
 
     `frames`: which frames to render (all by default). Returns (list of pictures, moving thing, direction, still thing or
-    None); the direction is a key of DIRECTIONS.
+    None, places (x, y) of the moving thing); the direction is a key of DIRECTIONS.
     """
     width, height = size or SIZES[rng.choice([0, 1, 4], p=[0.76, 0.14, 0.1])]
     names = list(DIRECTIONS)
     direction = names[rng.integers(len(names))]
     dx, dy = DIRECTIONS[direction]
     mover = Thing(SHAPES[rng.integers(len(SHAPES))], COLOURS[rng.integers(len(COLOURS))], False, 0)
-    mover.radius = rng.uniform(26, 44)
+    mover.radius = rng.uniform(30, 46)
     margin = mover.radius + 3
     span = (width if dx else height) - 2 * margin
     travel = rng.uniform(0.6, 1.0) * span
@@ -302,7 +327,7 @@ def clip(rng, count, size=None, frames=None):
     if rng.random() < 0.4:
         while True:
             still = Thing(SHAPES[rng.integers(len(SHAPES))], COLOURS[rng.integers(len(COLOURS))], False, 0)
-            still.radius = rng.uniform(26, 40)
+            still.radius = rng.uniform(30, 42)
             still.x, still.y = (rng.uniform(still.radius, side - still.radius) for side in (width, height))
             gap = abs((still.y if dx else still.x) - across)
             if (still.shape, still.colour) != (mover.shape, mover.colour) and gap > still.radius + mover.radius:
@@ -316,13 +341,14 @@ def clip(rng, count, size=None, frames=None):
     if still:
         paste(canvas, shape_mask(still.shape, still.radius, shape_angle(rng, still.shape)), still_value, still.x, still.y)
     mask = shape_mask(mover.shape, mover.radius, shape_angle(rng, mover.shape))
-    pictures = []
+    pictures, places = [], []
     for index in range(count) if frames is None else frames:
         along = margin + start + (dx + dy) * travel * index / max(count - 1, 1)
+        places.append((along if dx else across, along if dy else across))
         frame = canvas.copy()
-        paste(frame, mask, value, along if dx else across, along if dy else across)
+        paste(frame, mask, value, *places[-1])
         pictures.append(finish(rng, frame, jpeg=0.5))
-    return pictures, mover, direction, still
+    return pictures, mover, direction, still, places
 
 
 def patches(picture):

@@ -210,7 +210,7 @@ def main():
     parser.add_argument("--measure", type=int, default=60, help="held-out answers to measure the acceptance on")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    skills = samples.Skills(options.banks)
+    skills = samples.Skills(options.banks, model_dir=options.model)
     tokenizer = skills.builder.tokenizer
     target = demo.make_model(demo.make_config(tokenizer), 0)
     target.load_state_dict(load_file(options.model / "model.safetensors"), strict=False)
@@ -246,7 +246,7 @@ def main():
     save_file(tensors, str(out / "model.safetensors"), metadata={"format": "pt"})
     drafter.load_state_dict({n: t.float() for n, t in tensors.items()}, strict=False)
 
-    test = samples.Skills(options.banks, True, "test_seen", "test_words")
+    test = samples.Skills(options.banks, True, "test_seen", "test_words", options.model)
     rng, counts = np.random.default_rng(options.seed + 9_999), {}
     for i in range(options.measure):
         name = names[i % len(names)]
