@@ -40,6 +40,7 @@ std::map<std::string, Tensor> tensors(const std::string& file) {
     Tensor& tensor = found[name];
     tensor.shape = entry["shape"].get<std::vector<int64_t>>();
     tensor.values.resize((end - begin) / sizeof(float));
+    if (begin == end) continue;  // memcpy takes no null pointer, not even for nothing
     std::memcpy(tensor.values.data(), bytes.data() + 8 + header_bytes + begin, end - begin);
   }
   return found;
