@@ -69,55 +69,15 @@ class TowerTrace:
 def forward(model, inputs: dict, trace_all: bool = True) -> reference.Trace:
     """One pass over a whole prompt with its sound, without a cache."""
     trace = reference.Trace()
-    text = model.model.language_model
-    hooks = []
-
-    def keep_layer(index):
-        def hook(_module, _args, output):
-            trace.layers[index] = output[0].numpy().copy()
-        return hook
-
-    def keep_norm(_module, _args, output):
-        trace.final_norm = output[0].numpy().copy()
-
-    def keep_input(_module, args, kwargs):
-        trace.embeddings = (args[0] if args else kwargs["hidden_states"])[0].numpy().copy()
-
-    if trace_all:
-        hooks += [layer.register_forward_hook(keep_layer(i)) for i, layer in enumerate(text.layers)]
-        hooks.append(text.layers[0].register_forward_pre_hook(keep_input, with_kwargs=True))
-        trace.tower = TowerTrace()
-        hooks += trace.tower.hooks(model.model.audio_tower)
-    hooks.append(text.norm.register_forward_hook(keep_norm))
+    trace.tower = TowerTrace()
+    hooks = trace.tower.hooks(model.model.audio_tower) if trace_all else []
     try:
-        trace.logits = model(**inputs, use_cache=False).logits[0].numpy().copy()
+        with reference.watched(model.model.language_model, trace, trace_all):
+            trace.logits = model(**inputs, use_cache=False).logits[0].numpy().copy()
     finally:
         for hook in hooks:
             hook.remove()
     return trace
-
-
-def greedy(model, inputs: dict, steps: int) -> list[dict]:
-    """As reference.greedy: `steps` tokens by argmax, the whole prompt each time."""
-    result = []
-    for _ in range(steps):
-        logits = forward(model, inputs, trace_all=False).logits[-1]
-        log_probabilities = reference.log_softmax(logits)
-        order = np.argsort(-logits, kind="stable")
-        best = np.argsort(-log_probabilities, kind="stable")[:5]
-        token = int(order[0])
-        result.append({"token": token, "margin": float(logits[order[0]] - logits[order[1]]),
-                       "logprob": float(log_probabilities[token]),
-                       "top": [[int(i), float(log_probabilities[i])] for i in best]})
-        inputs = reference.extended(inputs, token)
-    return result
-
-
-@torch.no_grad()
-def generated(model, inputs: dict, steps: int) -> list[int]:
-    output = model.generate(**inputs, max_new_tokens=steps, min_new_tokens=steps, do_sample=False, top_k=None, top_p=None,
-                            temperature=None, eos_token_id=None, disable_compile=True)
-    return output[0, inputs["input_ids"].shape[1]:].tolist()
 
 
 def write_case(case: cases.Case, model, processor, media_folder: Path, out: Path) -> dict:
@@ -128,10 +88,10 @@ def write_case(case: cases.Case, model, processor, media_folder: Path, out: Path
     rows = cases._kept_rows(types)
     soft = np.flatnonzero(types)
     trace = forward(model, inputs)
-    steps = greedy(model, inputs, cases.STEPS)
+    steps = reference.greedy(lambda given: forward(model, given, trace_all=False).logits[-1], inputs, cases.STEPS)
     result = cases._greedy_json(steps)
     safe = result["comparable_steps"]
-    assert generated(model, inputs, cases.STEPS)[:safe] == result["tokens"][:safe], case.name
+    assert reference.generated(model, inputs, cases.STEPS)[:safe] == result["tokens"][:safe], case.name
     given = reference.log_softmax(trace.logits[:-1])[np.arange(len(ids) - 1), ids[1:]]
     entry = {
         "name": case.name, "prompt": prompt, "messages": case.messages, **case.options,

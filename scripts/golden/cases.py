@@ -152,8 +152,11 @@ def write_case(case: Case, model, processor, media_folder: Path, out: Path) -> d
     tensors = {"rows": rows.astype(np.int32)}
     for mask in reference.MASKS if has_pictures else reference.MASKS[:1]:
         trace = reference.forward(model, inputs, mask)
-        steps = reference.greedy(model, inputs, mask, STEPS, suppressed)
-        told = reference.generated(model, inputs, STEPS, mask, suppressed)
+        steps = reference.greedy(lambda given: reference.forward(model, given, mask, trace_all=False).logits[-1], inputs,
+                                 STEPS, suppressed)
+        # The two masks are those of the two caches (see reference.py).
+        cache = {"cache_implementation": "static"} if mask == "sliding" else {}
+        told = reference.generated(model, inputs, STEPS, suppress_tokens=suppressed, **cache)
         own = [step["token"] for step in steps]
         safe = _greedy_json(steps)["comparable_steps"]
         assert told[:safe] == own[:safe], (case.name, mask, told, own)

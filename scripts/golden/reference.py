@@ -70,11 +70,10 @@ class Trace:
         self.embeddings = self.final_norm = self.logits = None
 
 
-@torch.no_grad()
-def forward(model, inputs: dict, mask: str, trace_all: bool = True) -> Trace:
-    """One pass over a whole prompt, without a cache."""
-    trace = Trace()
-    text = model.model.language_model
+@contextlib.contextmanager
+def watched(text, trace: Trace, trace_all: bool = True):
+    """While it lasts, passes of the decoder `text` leave their final norm in `trace`; with `trace_all` what goes into the
+    first layer and comes out of each, too."""
     hooks = []
 
     def keep(name, index=None):
@@ -93,7 +92,17 @@ def forward(model, inputs: dict, mask: str, trace_all: bool = True) -> Trace:
         hooks += [layer.register_forward_hook(keep("layers", i)) for i, layer in enumerate(text.layers)]
         hooks.append(text.layers[0].register_forward_pre_hook(keep_input, with_kwargs=True))
     hooks.append(text.norm.register_forward_hook(keep("final_norm")))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
+
+@torch.no_grad()
+def forward(model, inputs: dict, mask: str, trace_all: bool = True) -> Trace:
+    """One pass over a whole prompt, without a cache."""
+    trace = Trace()
     original = modeling.eager_attention_forward
 
     def eager(module, query, key, value, *args, **kwargs):
@@ -114,12 +123,10 @@ def forward(model, inputs: dict, mask: str, trace_all: bool = True) -> Trace:
                 position_ids=torch.arange(ids.shape[1])[None],
                 mm_token_type_ids=inputs["mm_token_type_ids"],
             )
-        output = model(**arguments, use_cache=False)
-        trace.logits = output.logits[0].numpy().copy()
+        with watched(model.model.language_model, trace, trace_all):
+            trace.logits = model(**arguments, use_cache=False).logits[0].numpy().copy()
     finally:
         modeling.eager_attention_forward = original
-        for hook in hooks:
-            hook.remove()
     return trace
 
 
@@ -138,15 +145,17 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
 
-def greedy(model, inputs: dict, mask: str, steps: int, suppressed: list[int]) -> list[dict]:
-    """`steps` tokens by argmax without a cache, end tokens ignored: token, margin in logits over the runner-up (after
-    suppression), log-probability and the five best (before suppression)."""
+def greedy(last_logits, inputs, steps: int, suppressed=(), extend=extended) -> list[dict]:
+    """`steps` tokens by argmax, end tokens ignored, the whole prompt each time: token, margin in logits over the runner-up
+    (after suppression), log-probability and the five best (before suppression).
+
+    last_logits: of the inputs, [vocab]; extend: the inputs with one more token."""
     result = []
     for _ in range(steps):
-        logits = forward(model, inputs, mask, trace_all=False).logits[-1]
+        logits = last_logits(inputs)
         log_probabilities = log_softmax(logits)
         allowed = logits.copy()
-        allowed[suppressed] = -np.inf
+        allowed[list(suppressed)] = -np.inf
         order = np.argsort(-allowed, kind="stable")
         best = np.argsort(-log_probabilities, kind="stable")[:5]
         token = int(order[0])
@@ -156,14 +165,13 @@ def greedy(model, inputs: dict, mask: str, steps: int, suppressed: list[int]) ->
             "logprob": float(log_probabilities[token]),
             "top": [[int(i), float(log_probabilities[i])] for i in best],
         })
-        inputs = extended(inputs, token)
+        inputs = extend(inputs, token)
     return result
 
 
 @torch.no_grad()
-def generated(model, inputs: dict, steps: int, mask: str, suppressed: list[int]) -> list[int]:
-    """What `generate()` gives greedily: with a static cache for "sliding", its default cache for "all_layers"."""
-    options = {"cache_implementation": "static"} if mask == "sliding" else {}
+def generated(model, inputs: dict, steps: int, **options) -> list[int]:
+    """What `generate()` gives greedily, end tokens ignored; with its default cache unless `options` name another."""
     output = model.generate(**inputs, max_new_tokens=steps, min_new_tokens=steps, do_sample=False, top_k=None, top_p=None,
-                            temperature=None, eos_token_id=None, suppress_tokens=suppressed, disable_compile=True, **options)
+                            temperature=None, disable_compile=True, eos_token_id=None, **options)
     return output[0, inputs["input_ids"].shape[1]:].tolist()

@@ -49,24 +49,6 @@ def load_model(folder: Path):
 def forward(model, ids: list[int], trace_all: bool = True) -> reference.Trace:
     """One pass over a whole prompt, without a cache."""
     trace = reference.Trace()
-    text = text_model(model)
-    hooks = []
-
-    def keep_layer(index):
-        def hook(_module, _args, output):
-            trace.layers[index] = output[0].numpy().copy()
-        return hook
-
-    def keep_norm(_module, _args, output):
-        trace.final_norm = output[0].numpy().copy()
-
-    def keep_input(_module, args, kwargs):
-        trace.embeddings = (args[0] if args else kwargs["hidden_states"])[0].numpy().copy()
-
-    if trace_all:
-        hooks += [layer.register_forward_hook(keep_layer(i)) for i, layer in enumerate(text.layers)]
-        hooks.append(text.layers[0].register_forward_pre_hook(keep_input, with_kwargs=True))
-    hooks.append(text.norm.register_forward_hook(keep_norm))
     original = modeling.eager_attention_forward
 
     def eager(module, query, key, value, *args, **kwargs):
@@ -75,37 +57,11 @@ def forward(model, ids: list[int], trace_all: bool = True) -> reference.Trace:
 
     modeling.eager_attention_forward = eager
     try:
-        trace.logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy().copy()
+        with reference.watched(text_model(model), trace, trace_all):
+            trace.logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy().copy()
     finally:
         modeling.eager_attention_forward = original
-        for hook in hooks:
-            hook.remove()
     return trace
-
-
-def greedy(model, ids: list[int], steps: int) -> list[dict]:
-    """As reference.greedy: `steps` tokens by argmax, the whole prompt each time."""
-    result = []
-    for _ in range(steps):
-        logits = forward(model, ids, trace_all=False).logits[-1]
-        log_probabilities = reference.log_softmax(logits)
-        order = np.argsort(-logits, kind="stable")
-        best = np.argsort(-log_probabilities, kind="stable")[:5]
-        token = int(order[0])
-        result.append({"token": token, "margin": float(logits[order[0]] - logits[order[1]]),
-                       "logprob": float(log_probabilities[token]),
-                       "top": [[int(i), float(log_probabilities[i])] for i in best]})
-        ids = [*ids, token]
-    return result
-
-
-@torch.no_grad()
-def generated(model, ids: list[int], steps: int) -> list[int]:
-    """What `generate()` gives greedily with its default cache, where borrowing layers run for the last row only."""
-    output = model.generate(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long),
-                            max_new_tokens=steps, min_new_tokens=steps, do_sample=False, top_k=None, top_p=None,
-                            temperature=None, eos_token_id=None, disable_compile=True)
-    return output[0, len(ids):].tolist()
 
 
 def prompt_of(case: cases.Case, tokenizer) -> tuple[str, list[int]]:
@@ -120,10 +76,13 @@ def write_case(case: cases.Case, model, tokenizer, out: Path) -> dict:
     prompt, ids = prompt_of(case, tokenizer)
     rows = cases._kept_rows(np.zeros(len(ids)))
     trace = forward(model, ids)
-    steps = greedy(model, ids, cases.STEPS)
+    steps = reference.greedy(lambda given: forward(model, given, trace_all=False).logits[-1], ids, cases.STEPS,
+                             extend=lambda given, token: [*given, token])
     result = cases._greedy_json(steps)
     safe = result["comparable_steps"]
-    assert generated(model, ids, cases.STEPS)[:safe] == result["tokens"][:safe], case.name
+    inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+    # With the default cache, where borrowing layers run for the last row only.
+    assert reference.generated(model, inputs, cases.STEPS)[:safe] == result["tokens"][:safe], case.name
     given = reference.log_softmax(trace.logits[:-1])[np.arange(len(ids) - 1), ids[1:]]
     entry = {
         "name": case.name, "prompt": prompt, "messages": case.messages, **case.options,
