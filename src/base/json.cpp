@@ -183,6 +183,24 @@ std::string dump_json(const Json& value) {
   return out;
 }
 
+std::string expected_found(std::string_view expected, const Json& found) {
+  return fmt::format("expected {}, found {}", expected, short_dump(found));
+}
+
+std::string json_pointer(std::string_view where, std::string_view key) {
+  std::string out = std::string(where) + "/";
+  for (const char c : key) {
+    if (c == '~') {
+      out += "~0";
+    } else if (c == '/') {
+      out += "~1";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 Result<JsonObject> JsonObject::of(const Json& value, std::string source) {
   if (!value.is_object()) {
     return Error{ErrorCode::kCorruptFile,

@@ -29,6 +29,12 @@ std::string_view exact_integer(const Json& value);
 // Compact text; exact integers as their digits. Invalid UTF-8 in strings is replaced, never thrown at.
 std::string dump_json(const Json& value);
 
+// "expected a list, found 7": for messages; a long value is cut short.
+std::string expected_found(std::string_view expected, const Json& found);
+
+// The JSON pointer (RFC 6901) to `key` of the object at pointer `where`: ~ and / of the key become ~0 and ~1.
+std::string json_pointer(std::string_view where, std::string_view key);
+
 // A JSON object with its name, for reading configurations: every error says source, key, expected and found.
 class JsonObject {
  public:

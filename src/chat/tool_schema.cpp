@@ -4,8 +4,6 @@
 
 #include <string>
 
-#include "base/utf8.h"
-
 namespace lapidary {
 namespace {
 
@@ -32,10 +30,8 @@ class ToolChecker {
   }
 
   Error wrong(const std::string& at, std::string_view expected, const Json& found) const {
-    std::string shown = dump_json(found);
-    if (shown.size() > 80) shown = shown.substr(0, utf8_floor(shown, 77)) + "...";
     return {ErrorCode::kInvalidArgument,
-            fmt::format("{}: {}: expected {}, found {}", source_, at.empty() ? "/" : at, expected, shown)};
+            fmt::format("{}: {}: {}", source_, at.empty() ? "/" : at, expected_found(expected, found))};
   }
 
  private:
@@ -77,28 +73,13 @@ class ToolChecker {
       if (!properties->is_object()) return wrong(at + "/properties", "an object", *properties);
       for (const auto& [key, value] : properties->items()) {
         if (value.is_boolean()) continue;  // true and false are schemas too
-        RETURN_IF_ERROR(this->schema(value, fmt::format("{}/properties/{}", at, escaped(key))));
+        RETURN_IF_ERROR(this->schema(value, json_pointer(at + "/properties", key)));
       }
     }
     if (const Json* items = find(schema, "items"); items != nullptr && items->is_object()) {
       RETURN_IF_ERROR(this->schema(*items, at + "/items"));
     }
     return {};
-  }
-
-  // RFC 6901: ~ and / inside a key.
-  static std::string escaped(const std::string& key) {
-    std::string out;
-    for (const char c : key) {
-      if (c == '~') {
-        out += "~0";
-      } else if (c == '/') {
-        out += "~1";
-      } else {
-        out += c;
-      }
-    }
-    return out;
   }
 
   std::string_view source_;

@@ -101,14 +101,15 @@ Result<std::optional<int64_t>> size_keyword(const SchemaPlace& plain, const char
   if (value == nullptr || value->is_null()) return std::optional<int64_t>();
   const double number = value->is_number() ? value->get<double>() : -1;
   if (number < 0 || number != std::floor(number)) {
-    return Error{ErrorCode::kInvalidArgument, fmt::format("schema {}/{}: expected a whole number >= 0, found {}",
-                                                          plain.where, key, dump_json(*value).substr(0, 80))};
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("schema {}/{}: {}", plain.where, key, expected_found("a whole number >= 0", *value))};
   }
   return std::optional<int64_t>(static_cast<int64_t>(std::min(number, 1e9)));
 }
 
 Error LeafRules::error(const SchemaPlace& plain, std::string_view key, Error error) const {
-  error.message = fmt::format("schema {}: {}", key.empty() ? plain.where : pointer_to(plain.where, key), error.message);
+  error.message =
+      fmt::format("schema {}: {}", key.empty() ? plain.where : json_pointer(plain.where, key), error.message);
   return error;
 }
 
@@ -177,7 +178,7 @@ Result<std::vector<std::string>> LeafRules::patterns_of(const SchemaPlace& plain
   std::vector<std::string> patterns;
   const auto add = [&](const Json& pattern) -> Result<void> {
     if (!pattern.is_string()) {
-      return error(plain, "pattern", {ErrorCode::kInvalidArgument, "expected a string"});
+      return error(plain, "pattern", {ErrorCode::kInvalidArgument, expected_found("a string", pattern)});
     }
     const Result<void> possible = check_regex(pattern.get_ref<const std::string&>());
     if (!possible) {
@@ -275,7 +276,7 @@ Result<std::optional<uint32_t>> LeafRules::number(const SchemaPlace& plain, bool
     if (value == nullptr || value->is_null()) continue;
     const bool exclusive = key[0] == 'e', lower = std::string_view(key).ends_with("inimum");
     const std::optional<NumberBound> bound = number_bound(*value, !exclusive);
-    if (!bound) return error(plain, key, {ErrorCode::kInvalidArgument, "expected a number"});
+    if (!bound) return error(plain, key, {ErrorCode::kInvalidArgument, expected_found("a number", *value)});
     std::optional<NumberBound>& side = lower ? low : high;
     const int order = side ? compare(*bound, *side) : 0;
     if (!side || (lower ? order > 0 : order < 0)) {
@@ -287,7 +288,8 @@ Result<std::optional<uint32_t>> LeafRules::number(const SchemaPlace& plain, bool
   int64_t divisor = 1;
   if (const Json* multiple = find(*plain.json, "multipleOf"); multiple != nullptr && !multiple->is_null()) {
     const double value = multiple->is_number() ? multiple->get<double>() : 0;
-    if (!(value > 0)) return error(plain, "multipleOf", {ErrorCode::kInvalidArgument, "expected a number > 0"});
+    if (!(value > 0))
+      return error(plain, "multipleOf", {ErrorCode::kInvalidArgument, expected_found("a number > 0", *multiple)});
     if (value == std::floor(value) && value <= static_cast<double>(kDivisorMax)) {
       divisor = static_cast<int64_t>(value);
       integers = true;
@@ -351,7 +353,7 @@ Result<bool> LeafRules::satisfies(const Json& value, const SchemaPlace& plain, b
     const Json* bound = find(*plain.json, key);
     if (bound == nullptr || bound->is_null()) continue;
     const std::optional<NumberBound> limit = number_bound(*bound, true);
-    if (!limit) return error(plain, key, {ErrorCode::kInvalidArgument, "expected a number"});
+    if (!limit) return error(plain, key, {ErrorCode::kInvalidArgument, expected_found("a number", *bound)});
     const int order = std::string_view(key).ends_with("inimum") ? compare(*number, *limit) : compare(*limit, *number);
     if (order < 0 || (order == 0 && key[0] == 'e')) return false;
   }
@@ -400,7 +402,7 @@ Result<std::optional<uint32_t>> LeafRules::constants(const SchemaPlace& plain, b
   const Json* choices = find(*plain.json, "enum");
   const Json* constant = find(*plain.json, "const");
   if (choices != nullptr && !choices->is_array()) {
-    return error(plain, "enum", {ErrorCode::kInvalidArgument, "expected a list"});
+    return error(plain, "enum", {ErrorCode::kInvalidArgument, expected_found("a list", *choices)});
   }
   Nfa nfa;
   const uint32_t end = nfa.add();

@@ -111,20 +111,6 @@ bool holds(const std::vector<Json>& values, const Json& value) {
 
 }  // namespace
 
-std::string pointer_to(std::string_view where, std::string_view key) {
-  std::string out = std::string(where) + "/";
-  for (const char c : key) {
-    if (c == '~') {
-      out += "~0";
-    } else if (c == '/') {
-      out += "~1";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
 const Json& SchemaResolver::anything() {
   static const Json schema = Json::object();
   return schema;
@@ -210,7 +196,7 @@ Result<uint8_t> SchemaResolver::kinds(const SchemaPlace& plain) {
 Result<void> SchemaResolver::check_keywords(const SchemaPlace& schema) const {
   if (!strict_) return {};
   for (const auto& [key, value] : schema.json->items()) {
-    if (one_of(kRefused, key)) return error(ErrorCode::kUnsupported, pointer_to(schema.where, key), "not supported");
+    if (one_of(kRefused, key)) return error(ErrorCode::kUnsupported, json_pointer(schema.where, key), "not supported");
   }
   return {};
 }
@@ -218,7 +204,7 @@ Result<void> SchemaResolver::check_keywords(const SchemaPlace& schema) const {
 Result<SchemaPlace> SchemaResolver::target_of(const SchemaPlace& schema) {
   const Json& ref = *find(*schema.json, "$ref");
   const std::string where = schema.where + "/$ref";
-  if (!ref.is_string()) return error(ErrorCode::kInvalidArgument, where, "expected a string");
+  if (!ref.is_string()) return error(ErrorCode::kInvalidArgument, where, expected_found("a string", ref));
   const std::string& text = ref.get_ref<const std::string&>();
   const bool local = text == "#" || text.starts_with("#/");
   if (!local) return error(ErrorCode::kUnsupported, where, "only references into the same schema (#/...) are followed");
@@ -261,7 +247,8 @@ Result<std::vector<SchemaPlace>> SchemaResolver::expand(const SchemaPlace& schem
     return one;
   }
   if (json.is_binary()) return expand(child(schema, "", json));
-  if (!json.is_object()) return error(ErrorCode::kInvalidArgument, schema.where, "expected an object or a boolean");
+  if (!json.is_object())
+    return error(ErrorCode::kInvalidArgument, schema.where, expected_found("an object or a boolean", json));
   if (const auto known = known_.find(&json); known != known_.end()) return known->second;
   const auto again = std::find(open_.begin(), open_.end(), &json);
   if (again != open_.end()) {
@@ -301,10 +288,10 @@ Result<std::vector<SchemaPlace>> SchemaResolver::combine(const SchemaPlace& sche
     if (key == "properties" || key == "patternProperties") {
       Json links = Json::object();
       if (!value.is_object())
-        return error(ErrorCode::kInvalidArgument, pointer_to(schema.where, key), "expected an object");
+        return error(ErrorCode::kInvalidArgument, json_pointer(schema.where, key), expected_found("an object", value));
       for (const auto& [name, property] : value.items()) {
         RETURN_IF_ERROR(count_node(schema.where));
-        links[name] = link(child(schema, pointer_to("/" + key, name), property));
+        links[name] = link(child(schema, json_pointer("/" + key, name), property));
       }
       own[key] = std::move(links);
     } else if (key == "additionalProperties" || key == "propertyNames" || key == "additionalItems" ||
@@ -313,7 +300,7 @@ Result<std::vector<SchemaPlace>> SchemaResolver::combine(const SchemaPlace& sche
     } else if (key == "prefixItems" || key == "items") {
       Json links = Json::array();
       if (!value.is_array())
-        return error(ErrorCode::kInvalidArgument, pointer_to(schema.where, key), "expected a list");
+        return error(ErrorCode::kInvalidArgument, json_pointer(schema.where, key), expected_found("a list", value));
       for (size_t i = 0; i < value.size(); ++i) {
         RETURN_IF_ERROR(count_node(schema.where));
         links.push_back(link(child(schema, fmt::format("/{}/{}", key, i), value[i])));
@@ -337,7 +324,7 @@ Result<std::vector<SchemaPlace>> SchemaResolver::combine(const SchemaPlace& sche
     if (list == nullptr) continue;
     const std::string where = schema.where + "/" + key;
     if (!list->is_array() || list->empty())
-      return error(ErrorCode::kInvalidArgument, where, "expected a list of schemas");
+      return error(ErrorCode::kInvalidArgument, where, expected_found("a list of schemas", *list));
     std::vector<std::vector<SchemaPlace>> branches;
     for (size_t i = 0; i < list->size(); ++i) {
       ASSIGN_OR_RETURN(std::vector<SchemaPlace> found,
@@ -475,7 +462,7 @@ Result<bool> SchemaResolver::merge(const SchemaPlace& a, const SchemaPlace& b, S
       const auto there = both.find(key);
       if (kHigher.count(key) != 0 || kLower.count(key) != 0) {
         if (!value.is_number()) {
-          return error(ErrorCode::kInvalidArgument, pointer_to(place->where, key), "expected a number");
+          return error(ErrorCode::kInvalidArgument, json_pointer(place->where, key), expected_found("a number", value));
         }
         if (there == both.end() || (kHigher.count(key) != 0 ? *there < value : value < *there)) both[key] = value;
       } else if (key == "pattern" || key == "#patterns") {
@@ -494,7 +481,7 @@ Result<bool> SchemaResolver::merge(const SchemaPlace& a, const SchemaPlace& b, S
               *there > 0 && value < 1'000'000 && *there < 1'000'000) {
             both[key] = std::lcm(value.get<int64_t>(), there->get<int64_t>());
           } else if (strict_) {
-            return error(ErrorCode::kUnsupported, pointer_to(place->where, key),
+            return error(ErrorCode::kUnsupported, json_pointer(place->where, key),
                          "two different ones at once are not supported");
           }
         } else {
@@ -522,7 +509,7 @@ Result<void> SchemaResolver::merge_objects(const SchemaPlace& a, const SchemaPla
         const bool tuples = (sub(a, "prefixItems") == nullptr) || (sub(b, "prefixItems") == nullptr);
         if (!alone || !tuples) {
           if (strict_)
-            return error(ErrorCode::kUnsupported, pointer_to(place->where, key),
+            return error(ErrorCode::kUnsupported, json_pointer(place->where, key),
                          "two lists of items at once are not supported");
         }
       }
@@ -575,7 +562,7 @@ Result<void> SchemaResolver::merge_objects(const SchemaPlace& a, const SchemaPla
       Json& all = out["patternProperties"];
       if (all.is_null()) all = Json::object();
       for (const auto& [name, schema] : patterns->items()) {
-        all[name] = link(child(*place, pointer_to("/patternProperties", name), schema));
+        all[name] = link(child(*place, json_pointer("/patternProperties", name), schema));
       }
     }
     const Json* properties = sub(*place, "properties");
@@ -587,9 +574,9 @@ Result<void> SchemaResolver::merge_objects(const SchemaPlace& a, const SchemaPla
     for (const auto& [name, schema] : properties->items()) {
       RETURN_IF_ERROR(count_node(place->where));
       if (all.contains(name)) continue;  // in both: done with the first
-      std::vector<SchemaPlace> demands{child(*place, pointer_to("/properties", name), schema)};
+      std::vector<SchemaPlace> demands{child(*place, json_pointer("/properties", name), schema)};
       if (theirs != nullptr && theirs->is_object() && theirs->contains(name)) {
-        demands.push_back(child(other, pointer_to("/properties", name), (*theirs)[name]));
+        demands.push_back(child(other, json_pointer("/properties", name), (*theirs)[name]));
       } else if (their_rest != nullptr) {
         demands.push_back(child(other, "/additionalProperties", *their_rest));
       }

@@ -34,9 +34,6 @@ enum SchemaKinds : uint8_t {
   kAllKinds = 127,
 };
 
-// "#/a" and "b/c" give "#/a/b~1c".
-std::string pointer_to(std::string_view where, std::string_view key);
-
 class SchemaResolver {
  public:
   // strict: an assertion that cannot be honoured is an error; else it is left out.

@@ -130,7 +130,8 @@ Result<Nfa> SchemaRules::write_array(const SchemaPlace& plain) {
     items = find(*plain.json, "additionalItems");
   }
   if (prefix != nullptr && !prefix->is_array()) {
-    return error(ErrorCode::kInvalidArgument, plain.where + "/" + prefix_key, "expected a list of schemas");
+    return error(ErrorCode::kInvalidArgument, plain.where + "/" + prefix_key,
+                 expected_found("a list of schemas", *prefix));
   }
   ASSIGN_OR_RETURN(const std::optional<int64_t> min_items, size_keyword(plain, "minItems"));
   ASSIGN_OR_RETURN(const std::optional<int64_t> max_items, size_keyword(plain, "maxItems"));
@@ -192,18 +193,20 @@ Result<SchemaRules::ObjectShape> SchemaRules::shape_of(const SchemaPlace& plain)
   const Json* patterns = find(*plain.json, "patternProperties");
   const Json* names = find(*plain.json, "propertyNames");
   if (properties != nullptr && !properties->is_object()) {
-    return error(ErrorCode::kInvalidArgument, plain.where + "/properties", "expected an object");
+    return error(ErrorCode::kInvalidArgument, plain.where + "/properties", expected_found("an object", *properties));
   }
   if (patterns != nullptr && !patterns->is_object()) {
-    return error(ErrorCode::kInvalidArgument, plain.where + "/patternProperties", "expected an object");
+    return error(ErrorCode::kInvalidArgument, plain.where + "/patternProperties",
+                 expected_found("an object", *patterns));
   }
   std::vector<std::string> needed;
   if (required != nullptr) {
     if (!required->is_array())
-      return error(ErrorCode::kInvalidArgument, plain.where + "/required", "expected a list of names");
+      return error(ErrorCode::kInvalidArgument, plain.where + "/required",
+                   expected_found("a list of names", *required));
     for (const Json& name : *required) {
       if (!name.is_string())
-        return error(ErrorCode::kInvalidArgument, plain.where + "/required", "expected a list of names");
+        return error(ErrorCode::kInvalidArgument, plain.where + "/required", expected_found("a list of names", name));
       needed.push_back(name.get<std::string>());
     }
     std::sort(needed.begin(), needed.end());
@@ -225,14 +228,14 @@ Result<SchemaRules::ObjectShape> SchemaRules::shape_of(const SchemaPlace& plain)
     const std::string& name = declared[i];
     std::vector<SchemaPlace> demands;
     if (i < described) {
-      demands.push_back(resolver_.child(plain, pointer_to("/properties", name), (*properties)[name]));
+      demands.push_back(resolver_.child(plain, json_pointer("/properties", name), (*properties)[name]));
     }
     if (patterns != nullptr) {
       for (const auto& [pattern, schema] : patterns->items()) {
-        const std::string where = pointer_to(plain.where + "/patternProperties", pattern);
+        const std::string where = json_pointer(plain.where + "/patternProperties", pattern);
         ASSIGN_OR_RETURN(const Dfa keys, leaves_.key_pattern(pattern, where));
         if (!keys.matches(spelled(name, syntax_.json ? Spelling::kJson : Spelling::kRaw))) continue;
-        demands.push_back(resolver_.child(plain, pointer_to("/patternProperties", pattern), schema));
+        demands.push_back(resolver_.child(plain, json_pointer("/patternProperties", pattern), schema));
       }
     }
     if (demands.empty() && additional != nullptr) {
@@ -298,7 +301,7 @@ Result<void> SchemaRules::add_extras(const SchemaPlace& plain, const std::vector
   if (patterns != nullptr) {
     std::vector<Dfa> taken;
     for (const auto& [pattern, schema] : patterns->items()) {
-      const std::string where = pointer_to(plain.where + "/patternProperties", pattern);
+      const std::string where = json_pointer(plain.where + "/patternProperties", pattern);
       RETURN_IF_ERROR(undeclared());
       ASSIGN_OR_RETURN(const Dfa matching, leaves_.key_pattern(pattern, where));
       ASSIGN_OR_RETURN(const Dfa keys, leaves_.intersect(*rest, matching));
@@ -310,7 +313,7 @@ Result<void> SchemaRules::add_extras(const SchemaPlace& plain, const std::vector
       }
       taken.push_back(keys);
       ASSIGN_OR_RETURN(const std::vector<uint32_t> rules,
-                       values(resolver_.child(plain, pointer_to("/patternProperties", pattern), schema)));
+                       values(resolver_.child(plain, json_pointer("/patternProperties", pattern), schema)));
       if (!is_empty(keys) && !rules.empty()) shape.extras.push_back({leaves_.key(keys), rules});
     }
     for (const Dfa& keys : taken) {
