@@ -30,7 +30,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--banks", required=True, type=pathlib.Path)
     parser.add_argument("--out", default=evaluate.ROOT / "examples", type=pathlib.Path)
-    parser.add_argument("--picture-seed", type=int, default=5005)
+    parser.add_argument("--picture-seed", type=int, default=5042)
     parser.add_argument("--things", type=int, default=3, help="in the picture")
     parser.add_argument("--clip-seed", type=int, default=6005)
     parser.add_argument("--sentence", default="turn on the kitchen light")
