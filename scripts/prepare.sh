@@ -25,7 +25,7 @@ install_packages() {
 
 build_packages=(g++ cmake ninja-build ccache pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libsimdjson-dev libcli11-dev
   libavformat-dev libavcodec-dev libavutil-dev libswresample-dev libswscale-dev libjpeg62-turbo-dev libpng-dev libwebp-dev
-  libgtest-dev libgmock-dev)
+  libboost1.81-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev libgtest-dev libgmock-dev)
 
 configure() {
   if [ ! -f build/release/build.ninja ]; then

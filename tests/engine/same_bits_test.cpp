@@ -64,6 +64,23 @@ TEST_P(SameBits, HoweverThePromptIsCut) {
   }
 }
 
+// The reference computes in double, and what is remembered of a picture must not round it.
+TEST(SameBitsOfTheReference, WhenAPictureComesAgain) {
+  for (const auto& [model, name] : {std::pair("unified-a", "image-70"), std::pair("e2b-vision", "image-strip")}) {
+    EngineOptions options;
+    options.device = "reference";
+    options.context = 640;
+    const auto engine = testing::open_engine(model, options);
+    ASSERT_NE(engine, nullptr);
+    GenerationRequest request = testing::greedy_request(testing::load_golden_case(model, name), 2, 64);
+    request.use_prefix_cache = false;
+    const Answer first = testing::run(*engine, request), again = testing::run(*engine, request);
+    EXPECT_EQ(again.tokens, first.tokens) << model;
+    expect_same_bits(again.prompt_logprobs, first.prompt_logprobs, model);
+    expect_same_bits(again.logprobs, first.logprobs, model);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                          ::testing::Values("unified-a", "unified-b", "unified-c", "e2b", "e4b", "a26b", "d31b",
                                            "e2b-vision", "e4b-vision", "a26b-vision", "d31b-vision"));

@@ -1,0 +1,91 @@
+// HTTP as the rest of the server sees it: a request's head and body, the way back, and what listens. No transport
+// library shows here; http_server.cpp alone knows one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lapidary {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;  // in order; names as they came
+
+// The first header of that name, without regard to case; nullptr when there is none.
+const std::string* find_header(const Headers& headers, std::string_view name);
+
+struct HttpHead {
+  std::string method;  // as sent: "POST"
+  std::string target;  // as sent, path and query; of an absolute target without scheme and host
+  int version = 11;    // 10 or 11
+  Headers headers;
+  std::string client;  // address of the other end, without its port
+};
+
+struct HttpResponse {
+  int status = 200;
+  Headers headers;   // without Content-Length, Transfer-Encoding, Connection, Date: the transport's own
+  std::string body;
+  bool close = false;  // the connection ends after it
+};
+
+// One request and the way back. Any thread may call any method; pieces are sent in the order in which they were
+// written. Exactly one of respond() and begin()...end() answers it; whatever comes after the end is ignored.
+class HttpExchange {
+ public:
+  virtual ~HttpExchange() = default;
+
+  virtual const HttpHead& head() const = 0;
+  virtual const std::string& body() const = 0;  // decoded from its transfer coding, not from its content coding
+
+  virtual void respond(HttpResponse response) = 0;
+  // A body that comes in pieces, chunked (HTTP/1.0: until the connection closes). response.body is its first piece.
+  virtual void begin(HttpResponse response) = 0;
+  // One piece, one chunk, one write to the socket where possible. Bytes that the client does not take are kept, at most
+  // HttpOptions::pending_bytes_max; beyond that the client counts as gone.
+  virtual void write(std::string piece) = 0;
+  virtual void end() = 0;
+
+  // The client closed its side, reset the connection, or reads too slowly: nothing more is of use.
+  virtual bool gone() const = 0;
+  // Called once when that happens, on a thread of the transport; at once when it has already. Not called after the
+  // answer is complete. Replaces an earlier callback; an empty one takes it back.
+  virtual void on_gone(std::function<void()> callback) = 0;
+};
+
+struct HttpOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;  // 0: a free one
+  int io_threads = 2;
+  int64_t header_bytes_max = 64 << 10;  // 431
+  int32_t header_count_max = 100;       // 431
+  int64_t target_bytes_max = 16 << 10;  // 414
+  int64_t body_bytes_max = 256LL << 20;  // 413
+  int64_t pending_bytes_max = 1 << 20;
+  int32_t connections_max = 1024;  // more: 503
+  int32_t header_seconds = 10, body_idle_seconds = 30, write_idle_seconds = 60, keep_alive_seconds = 75;
+  bool ignore_half_close = false;  // a client that only shuts its sending side still counts as there
+};
+
+// What is decided from the head alone, before the body is read or 100 Continue is sent.
+struct HttpVerdict {
+  std::optional<HttpResponse> refusal;   // answers at once
+  std::optional<int64_t> body_bytes_max;  // of this request; absent: HttpOptions'
+};
+
+struct HttpCallbacks {
+  // On an I/O thread: must be quick.
+  std::function<HttpVerdict(const HttpHead&)> gate;
+  // On an I/O thread: hands the exchange to whoever answers it.
+  std::function<void(std::shared_ptr<HttpExchange>)> handle;
+  // What the transport refuses by itself, in words: status, and a machine-readable code ("request_too_large",
+  // "headers_too_large", "uri_too_long", "request_timeout", "bad_request", "expectation_failed", "overloaded").
+  std::function<HttpResponse(int status, std::string_view code, std::string_view message, const HttpHead&)> refuse;
+};
+
+}  // namespace lapidary
