@@ -108,39 +108,6 @@ class ExactBuilder final : public nlohmann::json_sax<Json> {
   std::string key_;
 };
 
-bool holds_exact_integer(const Json& value) {
-  if (value.is_binary()) return true;
-  return value.is_structured() && std::any_of(value.begin(), value.end(), holds_exact_integer);
-}
-
-std::string dump_plain(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-void dump_exact(const Json& value, std::string& out) {
-  if (value.is_binary()) {
-    out += exact_integer(value);
-  } else if (value.is_array()) {
-    out += '[';
-    for (size_t i = 0; i < value.size(); ++i) {
-      if (i > 0) out += ',';
-      dump_exact(value[i], out);
-    }
-    out += ']';
-  } else if (value.is_object()) {
-    out += '{';
-    bool first = true;
-    for (const auto& [key, item] : value.items()) {
-      if (!first) out += ',';
-      first = false;
-      out += dump_plain(Json(key));
-      out += ':';
-      dump_exact(item, out);
-    }
-    out += '}';
-  } else {
-    out += dump_plain(value);
-  }
-}
-
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, std::string_view source) {
@@ -174,13 +141,6 @@ std::string_view exact_integer(const Json& value) {
   if (!value.is_binary()) return {};
   const auto& bytes = value.get_binary();
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::string dump_json(const Json& value) {
-  if (!holds_exact_integer(value)) return dump_plain(value);
-  std::string out;
-  dump_exact(value, out);
-  return out;
 }
 
 std::string expected_found(std::string_view expected, const Json& found) {

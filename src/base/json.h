@@ -26,8 +26,17 @@ Result<Json> parse_json_exact(std::string_view text, std::string_view source);
 // text cannot produce.
 std::string_view exact_integer(const Json& value);
 
-// Compact text; exact integers as their digits. Invalid UTF-8 in strings is replaced, never thrown at.
+// Compact text; exact integers as their digits. Invalid UTF-8 in strings is replaced, never thrown at; what is not a
+// finite number is null.
 std::string dump_json(const Json& value);
+
+// The same for what leaves through a network: U+0085, U+2028 and U+2029 are escaped too, because readers of event
+// streams and JSON lines split there.
+std::string dump_wire_json(const Json& value);
+
+// The characters of a string as dump_wire_json writes them between its quotes. Pieces of a text that are cut between
+// characters append to what the whole gives.
+void append_wire_characters(std::string& out, std::string_view text);
 
 // "expected a list, found 7": for messages; a long value is cut short.
 std::string expected_found(std::string_view expected, const Json& found);

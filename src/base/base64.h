@@ -1,0 +1,13 @@
+// Base64 as people send it: with or without padding, with line breaks, in either alphabet.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lapidary {
+
+// Strict alphabet (the URL-safe one as well), optional padding, white space tolerated. false: not base64; out is then
+// unspecified.
+bool decode_base64(std::string_view text, std::string& out);
+
+}  // namespace lapidary
