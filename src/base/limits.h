@@ -14,6 +14,7 @@ struct Limits {
   // Media
   int64_t image_file_bytes_max = 256 << 20;
   int64_t image_pixels_max = 64'000'000;  // before decoding
+  int32_t image_side_max = 16'384;
   int64_t audio_file_bytes_max = 1LL << 30;
   int32_t audio_seconds_max = 3600;          // decoded length of one file
   int32_t audio_clip_samples_max = 480'000;  // 30 s at 16 kHz: what one clip may hold in a prompt

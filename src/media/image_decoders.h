@@ -1,4 +1,4 @@
-// The three picture decoders behind decode_image, and what they share. Private to the room.
+// The picture decoders behind decode_image, and what they share. Private to the room.
 #pragma once
 
 #include <cstddef>
@@ -17,12 +17,15 @@ struct StoredImage {
   int orientation = 1;  // EXIF tag 0x0112
 };
 
-// Errors: kInvalidArgument when width x height is empty or more than Limits::image_pixels_max.
+// Errors: kCorruptFile when width x height is empty, kInvalidArgument when it is more than Limits::image_pixels_max or
+// one of them more than Limits::image_side_max.
 Result<void> check_image_size(int64_t width, int64_t height, std::string_view name);
 
 // Errors as decode_image.
 Result<StoredImage> decode_jpeg(std::span<const std::byte> bytes, std::string_view name);
 Result<StoredImage> decode_png(std::span<const std::byte> bytes, std::string_view name);
 Result<StoredImage> decode_webp(std::span<const std::byte> bytes, std::string_view name);
+Result<StoredImage> decode_gif(std::span<const std::byte> bytes, std::string_view name);
+Result<StoredImage> decode_bmp(std::span<const std::byte> bytes, std::string_view name);
 
 }  // namespace lapidary

@@ -25,7 +25,6 @@ std::string describe(std::span<const std::byte> bytes) {
     std::string_view name;
   };
   static constexpr Kind kKinds[] = {
-      {"GIF8", 0, "a GIF file"},       {"BM", 0, "a BMP file"},
       {"II*", 0, "a TIFF file"},       {std::string_view("MM\0*", 4), 0, "a TIFF file"},
       {"ftypavif", 4, "an AVIF file"}, {"ftypheic", 4, "a HEIC file"},
       {"ftypmif1", 4, "a HEIF file"},  {"%PDF", 0, "a PDF file"},
@@ -59,19 +58,25 @@ Result<void> check_image_size(int64_t width, int64_t height, std::string_view na
     return Error{ErrorCode::kInvalidArgument, fmt::format("{}: expected at most {} pixels, found {}x{}", name,
                                                           kLimits.image_pixels_max, width, height)};
   }
+  if (std::max(width, height) > kLimits.image_side_max) {
+    return Error{ErrorCode::kInvalidArgument, fmt::format("{}: expected sides of at most {} pixels, found {}x{}", name,
+                                                          kLimits.image_side_max, width, height)};
+  }
   return {};
 }
 
 Result<ImageFormat> detect_image_format(std::span<const std::byte> bytes, std::string_view name) {
   if (bytes.empty()) {
     return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("{}: expected a JPEG, PNG or WebP picture, found an empty file", name)};
+                 fmt::format("{}: expected a JPEG, PNG, WebP, GIF or BMP picture, found an empty file", name)};
   }
   if (starts_with(bytes, "\xff\xd8")) return ImageFormat::kJpeg;
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) return ImageFormat::kPng;
   if (starts_with(bytes, "RIFF") && starts_with(bytes, "WEBP", 8)) return ImageFormat::kWebp;
+  if (starts_with(bytes, "GIF87a") || starts_with(bytes, "GIF89a")) return ImageFormat::kGif;
+  if (starts_with(bytes, "BM") && bytes.size() >= 26) return ImageFormat::kBmp;
   return Error{ErrorCode::kUnsupported,
-               fmt::format("{}: expected a JPEG, PNG or WebP picture, found {}", name, describe(bytes))};
+               fmt::format("{}: expected a JPEG, PNG, WebP, GIF or BMP picture, found {}", name, describe(bytes))};
 }
 
 Result<Image> decode_image(std::span<const std::byte> bytes, std::string_view name) {
@@ -88,6 +93,10 @@ Result<Image> decode_image(std::span<const std::byte> bytes, std::string_view na
         return decode_png(bytes, name);
       case ImageFormat::kWebp:
         return decode_webp(bytes, name);
+      case ImageFormat::kGif:
+        return decode_gif(bytes, name);
+      case ImageFormat::kBmp:
+        return decode_bmp(bytes, name);
     }
     return Error{ErrorCode::kUnsupported, fmt::format("{}: unknown picture format", name)};
   };

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <chrono>
 #include <cstring>
 #include <string>
 
@@ -31,7 +32,7 @@ Image reference_pixels(const std::filesystem::path& picture) {
 
 TEST(ImageFile, EveryKindOfFileGivesThePixelsOfPil) {
   const auto pictures = files_of(media_data() / "pictures", ".rgb");
-  ASSERT_GE(pictures.size(), 50u);
+  ASSERT_GE(pictures.size(), 75u);
   for (const auto& path : pictures) {
     const auto image = decode_image(read_bytes(path), path.filename().string());
     ASSERT_TRUE(image) << image.error().message;
@@ -50,6 +51,8 @@ TEST(ImageFile, TheFormatIsFoundByContent) {
   EXPECT_EQ(format_of("420.jpg"), ImageFormat::kJpeg);
   EXPECT_EQ(format_of("rgb.png"), ImageFormat::kPng);
   EXPECT_EQ(format_of("lossy.webp"), ImageFormat::kWebp);
+  EXPECT_EQ(format_of("palette8.gif"), ImageFormat::kGif);
+  EXPECT_EQ(format_of("rgb.bmp"), ImageFormat::kBmp);
 }
 
 TEST(ImageFile, WhatIsNoPictureIsNamed) {
@@ -58,13 +61,16 @@ TEST(ImageFile, WhatIsNoPictureIsNamed) {
     EXPECT_FALSE(image);
     return image ? std::string() : image.error().message;
   };
-  EXPECT_THAT(message(""), HasSubstr("upload: expected a JPEG, PNG or WebP picture, found an empty file"));
+  EXPECT_THAT(message(""), HasSubstr("upload: expected a JPEG, PNG, WebP, GIF or BMP picture, found an empty file"));
   EXPECT_THAT(message("hello, world"), HasSubstr("found text"));
-  EXPECT_THAT(message("GIF89a..."), HasSubstr("found a GIF file"));
+  EXPECT_THAT(message("%PDF-1.4"), HasSubstr("found a PDF file"));
+  EXPECT_THAT(message("<svg/>"), HasSubstr("found an SVG file"));
   EXPECT_THAT(message(std::string_view("\x00\x01\x02", 3)), HasSubstr("3 bytes beginning with 00 01 02"));
   EXPECT_THAT(message("\xff\xd8"), HasSubstr("damaged or truncated JPEG of 2 bytes"));
   EXPECT_THAT(message("\x89PNG\r\n\x1a\n"), HasSubstr("damaged or truncated PNG of 8 bytes"));
   EXPECT_THAT(message("RIFF....WEBP"), HasSubstr("damaged or truncated WebP"));
+  EXPECT_THAT(message("GIF89a..."), HasSubstr("damaged or truncated GIF of 9 bytes"));
+  EXPECT_THAT(message("BMW and other words of this kind"), HasSubstr("damaged or truncated BMP"));
 }
 
 void append_chunk(std::string& png, const std::string& name, const std::string& data) {
@@ -92,7 +98,8 @@ Bytes png_claiming(uint32_t width, uint32_t height) {
 }
 
 TEST(ImageFile, GiantsAreRefusedBeforeTheyAreDecoded) {
-  for (const auto& [width, height] : {std::pair{8001u, 8000u}, {64'000'001u, 1u}, {0x7fffffffu, 0x7fffffffu}}) {
+  for (const auto& [width, height] :
+       {std::pair{8001u, 8000u}, {50'000u, 50'000u}, {64'000'001u, 1u}, {0x7fffffffu, 0x7fffffffu}}) {
     const auto image = decode_image(png_claiming(width, height), "bomb.png");
     ASSERT_FALSE(image);
     EXPECT_EQ(image.error().code, ErrorCode::kInvalidArgument) << image.error().message;
@@ -102,6 +109,68 @@ TEST(ImageFile, GiantsAreRefusedBeforeTheyAreDecoded) {
   const auto largest = decode_image(png_claiming(8000, 8000), "empty.png");
   ASSERT_FALSE(largest);
   EXPECT_EQ(largest.error().code, ErrorCode::kCorruptFile) << largest.error().message;
+}
+
+// Number little-endian.
+std::string little(uint32_t value, int bytes) {
+  std::string out;
+  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+  return out;
+}
+
+std::string bmp_claiming(uint32_t width, uint32_t height, uint32_t compression, uint16_t bits) {
+  return "BM" + little(0, 8) + little(54, 4) + little(40, 4) + little(width, 4) + little(height, 4) + little(1, 2) +
+         little(bits, 2) + little(compression, 4) + little(0, 20);
+}
+
+TEST(ImageFile, EveryFormatHasItsGiants) {
+  const auto refusal = [](const std::string& text) {
+    const auto image = decode_image(bytes_of(text), "bomb");
+    EXPECT_FALSE(image);
+    return image ? Error{} : image.error();
+  };
+  for (const char* limit : {"at most 64000000 pixels", "sides of at most 16384 pixels"}) {
+    const bool side = limit[0] == 's';
+    const uint32_t width = side ? 16'385 : 50'000, height = side ? 1 : 50'000;
+    const std::string gif = "GIF89a" + little(width, 2) + little(height, 2) + little(0, 3) + "\x2c" + little(0, 4) +
+                            little(1, 2) + little(1, 2) + little(0, 1) + "\x02";
+    const std::string gif_frame = "GIF89a" + little(1, 2) + little(1, 2) + little(0, 3) + "\x2c" + little(0, 4) +
+                                  little(width, 2) + little(height, 2) + little(0, 1) + "\x02";
+    const Bytes png = png_claiming(width, height);
+    const std::string png_text(reinterpret_cast<const char*>(png.data()), png.size());
+    for (const std::string& giant : {gif, gif_frame, png_text, bmp_claiming(width, height, 0, 24),
+                                     bmp_claiming(width, height, 1, 8), bmp_claiming(width, 0u - height, 0, 24)}) {
+      const Error error = refusal(giant);
+      EXPECT_EQ(error.code, ErrorCode::kInvalidArgument) << error.message;
+      EXPECT_THAT(error.message, HasSubstr(limit));
+    }
+  }
+  EXPECT_EQ(refusal(bmp_claiming(0, 5, 0, 24)).code, ErrorCode::kCorruptFile);
+  EXPECT_EQ(refusal(bmp_claiming(5, 0x80000000u, 0, 24)).code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refusal(bmp_claiming(8000, 8000, 0, 24)).code, ErrorCode::kCorruptFile);  // no pixels behind the header
+  EXPECT_EQ(refusal(bmp_claiming(5, 5, 4, 24)).code, ErrorCode::kUnsupported);
+  EXPECT_EQ(refusal(bmp_claiming(5, 5, 0, 7)).code, ErrorCode::kUnsupported);
+}
+
+// Ten thousand frames cost what one does: only the first is looked at.
+TEST(ImageFile, LaterFramesOfAnAnimationAreNotDecoded) {
+  const Bytes one = read_bytes(media_data() / "pictures/animation.gif");
+  const auto first = decode_image(one, "one.gif");
+  ASSERT_TRUE(first);
+  // Everything behind the first frame again and again.
+  const auto* text = reinterpret_cast<const char*>(one.data());
+  const std::string whole(text, one.size());
+  const size_t second = whole.find(std::string_view("\x21\xf9\x04", 3), whole.find(',') + 10);
+  ASSERT_NE(second, std::string::npos);
+  std::string many = whole.substr(0, whole.size() - 1);
+  while (many.size() < 10'000 * (whole.size() - second) / 3) many += whole.substr(second, whole.size() - 1 - second);
+  many += ';';
+  const auto begin = std::chrono::steady_clock::now();
+  const auto image = decode_image(bytes_of(many), "many.gif");
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_TRUE(image->pixels == first->pixels);
+  EXPECT_LT(seconds, 0.25) << many.size() << " bytes";
 }
 
 TEST(ImageFile, AFileCutAnywhereIsAnErrorOrAPicture) {

@@ -62,6 +62,118 @@ def interlaced():
     return png_bytes(*SIZE, 8, 2, raw, interlace=1)
 
 
+def lzw(indices, bits):
+    """Compressed indices in sub-blocks, with a clear code whenever the table is full."""
+    clear, codes, out = 1 << bits, [], bytearray()
+    table, size, text = {}, bits + 1, ()
+
+    def put(code):
+        codes.append((code, size))
+
+    put(clear)
+    table = {(i,): i for i in range(clear)}
+    free = clear + 2
+    for index in indices:
+        if text + (index,) in table:
+            text += (index,)
+            continue
+        put(table[text])
+        if free < 4096:
+            table[text + (index,)] = free
+            size += free == 1 << size and size < 12
+            free += 1
+        else:
+            put(clear)
+            table, size, free = {(i,): i for i in range(clear)}, bits + 1, clear + 2
+        text = (index,)
+    put(table[text])
+    put(clear + 1)
+    pool = have = 0
+    for code, width in codes:
+        pool |= code << have
+        have += width
+        while have >= 8:
+            out.append(pool & 255)
+            pool >>= 8
+            have -= 8
+    out.append(pool)
+    blocks = b"".join(bytes([len(out[i:i + 255])]) + out[i:i + 255] for i in range(0, len(out), 255))
+    return bytes([bits]) + blocks + b"\0"
+
+
+def gif(canvas, frame, indices, bits, palette, local=None, transparent=None, interlace=False):
+    """A GIF of one frame (left, top, width, height), which PIL does not write so freely."""
+    left, top, width, height = frame
+    flags = 0x80 | (len(palette) // 3).bit_length() - 2
+    out = b"GIF89a" + struct.pack("<HHBBB", *canvas, flags, 5, 0) + palette
+    if transparent is not None:
+        out += b"\x21\xf9\x04" + bytes([1, 0, 0, transparent, 0])
+    out += b"\x21\xfe\x05hello\0"
+    local_flags = (0x40 if interlace else 0) | (0x80 | (len(local) // 3).bit_length() - 2 if local else 0)
+    out += b"\x2c" + struct.pack("<HHHHB", left, top, width, height, local_flags) + (local or b"")
+    return out + lzw(indices, bits) + b"\x3b"
+
+
+def gifs(folder, rgb):
+    random = np.random.default_rng(5)
+    rgb.quantize(200).save(folder / "palette8.gif")
+    rgb.convert("L").save(folder / "grey.gif")
+    rgb.convert("1").save(folder / "bilevel.gif")
+    rgb.quantize(30).save(folder / "animation.gif", save_all=True, duration=50, loop=0,
+                          append_images=[rgb.transpose(Image.Transpose.ROTATE_180).quantize(30)] * 3)
+    width, height = SIZE
+    palette = random.bytes(48)
+    smooth = [(x // 3 + y // 2) % 16 for y in range(height) for x in range(width)]
+    (folder / "interlaced.gif").write_bytes(gif(SIZE, (0, 0, *SIZE), smooth, 4, palette, interlace=True))
+    (folder / "transparent.gif").write_bytes(gif(SIZE, (0, 0, *SIZE), smooth, 4, palette, transparent=7))
+    inside = [index % 8 for index in smooth[:9 * 11]]
+    (folder / "inside.gif").write_bytes(gif(SIZE, (5, 3, 9, 11), inside, 3, palette, local=random.bytes(24)))
+    (folder / "inside_transparent.gif").write_bytes(gif(SIZE, (5, 3, 9, 11), inside, 3, palette, transparent=2))
+    (folder / "beyond.gif").write_bytes(gif((8, 4), (5, 3, 9, 11), inside, 3, palette))
+    noise = random.integers(0, 256, 120 * 90).tolist()  # fills the table of codes
+    (folder / "full_table.gif").write_bytes(gif((120, 90), (0, 0, 120, 90), noise, 8, random.bytes(768)))
+    (folder / "one.gif").write_bytes(gif((1, 1), (0, 0, 1, 1), [1], 2, palette[:12]))
+
+
+def bmp(size, bits, rows, palette=b"", compression=0, masks=b"", top_down=False, colors=0):
+    """rows: from the bottom up (from the top down if top_down), padded; or run-length encoded bytes."""
+    width, height = size
+    offset = 14 + 40 + len(masks) + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, width, -height if top_down else height, 1, bits, compression, len(rows), 0, 0, colors, 0)
+    return b"BM" + struct.pack("<IHHI", offset + len(rows), 0, 0, offset) + header + masks + palette + rows
+
+
+def bmps(folder, rgb):
+    random = np.random.default_rng(6)
+    width, height = SIZE
+    rgb.save(folder / "rgb.bmp")
+    rgb.quantize(77).save(folder / "palette8.bmp")
+    rgb.convert("L").save(folder / "grey.bmp")
+    rgb.convert("1").save(folder / "bilevel.bmp")
+    rgba = rgb.copy()
+    rgba.putalpha(128)
+    rgba.save(folder / "rgba.bmp")
+    rgb.crop((0, 0, 1, 1)).save(folder / "one.bmp")
+    stride = (width * 4 + 31) // 32 * 4
+    palette = random.bytes(64)
+    (folder / "palette4.bmp").write_bytes(bmp(SIZE, 4, random.bytes(stride * height), palette))
+    (folder / "few_colors.bmp").write_bytes(bmp(SIZE, 4, random.bytes(stride * height), palette[:20], colors=5))
+    stride = (width * 16 + 31) // 32 * 4
+    (folder / "rgb555.bmp").write_bytes(bmp(SIZE, 16, random.bytes(stride * height)))
+    (folder / "rgb565.bmp").write_bytes(bmp(SIZE, 16, random.bytes(stride * height), compression=3,
+                                            masks=struct.pack("<III", 0xF800, 0x7E0, 0x1F)))
+    (folder / "masks32.bmp").write_bytes(bmp(SIZE, 32, random.bytes(width * 4 * height), compression=3,
+                                             masks=struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)))
+    (folder / "top_down.bmp").write_bytes(bmp(SIZE, 24, random.bytes((width * 24 + 31) // 32 * 4 * height), top_down=True))
+    old = struct.pack("<IHHHH", 12, 5, 3, 1, 8) + random.bytes(768)
+    (folder / "os2.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(old)) + old + random.bytes(24))
+    # Runs, literals of both parities, a row cut short, and the end mark; PIL reads no moves.
+    runs = b"\x05\x11\x00\x03\x01\x02\x03\x00\x00\x04\x0a\x0b\x0c\x0d\x00\x00" + b"\x0c\x22\x00\x00" + b"\x04\x33\x00\x00" + b"\x0c\x44\x00\x01"
+    (folder / "rle8.bmp").write_bytes(bmp((12, 4), 8, runs, random.bytes(1024), compression=1))
+    runs = b"\x05\x12\x00\x04\x34\x56\x03\x78\x00\x00" + b"\x0c\x9a\x00\x00" + b"\x04\xbc\x00\x00" + b"\x0c\xde\x00\x01"
+    (folder / "rle4.bmp").write_bytes(bmp((12, 4), 4, runs, palette, compression=2))
+
+
 def pictures():
     folder = DATA / "pictures"
     folder.mkdir(parents=True)
@@ -109,6 +221,8 @@ def pictures():
         save(f"orientation{orientation}.jpg", rgb, exif=exif, quality=85)
         save(f"orientation{orientation}.png", rgb, exif=exif)
         save(f"orientation{orientation}.webp", rgb, exif=exif, lossless=True)
+    gifs(folder, rgb)
+    bmps(folder, rgb)
     for path in sorted(folder.iterdir()):
         pixels = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
         height, width, _ = pixels.shape
