@@ -96,7 +96,7 @@ class Chat {
 
   void attach(PartKind kind, const std::string& path) {
     if (path.empty()) return complain("which file? for example /image photo.jpg");
-    const Result<int32_t> index = shelf_.add({kind, path});
+    const Result<int32_t> index = shelf_.add(kind, path);
     if (!index) return complain(index.error().message);
     attached_.push_back({kind, "", *index});
     note(fmt::format("{}: {} tokens, goes with your next message", path, shelf_.summary(*index).soft_tokens));

@@ -33,17 +33,6 @@ Result<std::string> read_stdin() {
   return text;
 }
 
-MediaKind media_kind(PartKind kind) {
-  return kind == PartKind::kAudio   ? MediaKind::kAudio
-         : kind == PartKind::kVideo ? MediaKind::kVideo
-                                    : MediaKind::kImage;
-}
-
-// The two families of templates: E2B and E4B do not open a reply with an empty thought channel.
-PromptStyle prompt_style(std::string_view variant) {
-  return variant == "e2b" || variant == "e4b" ? PromptStyle::kSmall : PromptStyle::kLarge;
-}
-
 }  // namespace
 
 void MediaOptions::add_to(CLI::App& app) {
@@ -66,15 +55,7 @@ void MediaOptions::add_to(CLI::App& app) {
 }
 
 Result<ProcessorOptions> MediaOptions::processor_options(const Engine& engine) const {
-  ASSIGN_OR_RETURN(ProcessorOptions options, read_processor_options(engine.model().dir().path));
-  // The model decides what it sees and hears; a processor_config.json may be missing or carry another model's section.
-  const ModelConfig& config = engine.model().config();
-  options.image.tower_patches = options.video.tower_patches = config.vision_tower.has_value();
-  if (!config.audio_tower) {
-    options.audio.mel.reset();
-  } else if (!options.audio.mel) {
-    options.audio.mel.emplace();
-  }
+  ASSIGN_OR_RETURN(ProcessorOptions options, model_processor_options(engine.model()));
   if (video_frames) options.video.num_frames = *video_frames;
   if (video_fps) options.video.fps = *video_fps;
   if (video_sound) {
@@ -86,64 +67,6 @@ Result<ProcessorOptions> MediaOptions::processor_options(const Engine& engine) c
     options.video.sound = options.audio;
   }
   return options;
-}
-
-Result<int32_t> MediaShelf::add(const MediaFile& file) {
-  if (loaded_.size() >= static_cast<size_t>(kLimits.media_parts_max)) {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("{}: a prompt may have at most {} media", file.path, kLimits.media_parts_max)};
-  }
-  const std::filesystem::path path = file.path;
-  if (file.kind == PartKind::kImage) {
-    if (!image_tokens_.empty()) {
-      options_.image.max_soft_tokens = image_tokens_[std::min(images_, image_tokens_.size() - 1)];
-    }
-    ++images_;
-  }
-  ASSIGN_OR_RETURN(LoadedMedia media, file.kind == PartKind::kAudio   ? load_audio(path, options_.audio)
-                                      : file.kind == PartKind::kVideo ? load_video(path, options_.video)
-                                                                      : load_image(path, options_.image));
-  if (media.summary.cut) {
-    spdlog::warn("{}: longer than a clip may be; only the first {:.0f} s are heard", file.path, media.summary.seconds);
-  }
-  return add(file.kind, std::move(media));
-}
-
-Result<int32_t> MediaShelf::add(PartKind kind, LoadedMedia media) {
-  Loaded loaded;
-  loaded.summary = media.summary;
-  loaded.expansion.kind = media_kind(kind);
-  for (MediaInput& input : media.inputs) {
-    loaded.expansion.soft_tokens.push_back(input.rows);
-    if (kind == PartKind::kVideo) loaded.expansion.seconds.push_back(input.seconds);
-    loaded.inputs.push_back(std::make_shared<const MediaInput>(std::move(input)));
-  }
-  for (MediaInput& sound : media.sounds) {
-    loaded.expansion.sound_tokens.push_back(sound.rows);
-    loaded.sounds.push_back(std::make_shared<const MediaInput>(std::move(sound)));
-  }
-  loaded_.push_back(std::move(loaded));
-  return static_cast<int32_t>(loaded_.size()) - 1;
-}
-
-Result<PromptInput> MediaShelf::write(const Engine& engine, const Conversation& conversation) const {
-  std::vector<MediaExpansion> expansions;
-  expansions.reserve(loaded_.size());
-  for (const Loaded& loaded : loaded_) expansions.push_back(loaded.expansion);
-  Conversation styled = conversation;
-  styled.style = prompt_style(engine.model().config().variant);
-  ASSIGN_OR_RETURN(PromptTokens written, write_prompt(engine.tokenizer(), styled, expansions));
-  PromptInput prompt;
-  prompt.tokens = std::move(written.ids);
-  prompt.chat = true;
-  prompt.thought_open = written.thought_open;
-  for (const SoftTokenSpan& span : written.spans) {
-    const Loaded& medium = loaded_[static_cast<size_t>(span.media)];
-    const bool between_frames = span.kind == MediaKind::kAudio && !medium.sounds.empty();
-    prompt.spans.push_back(
-        {span.begin, span.end, (between_frames ? medium.sounds : medium.inputs)[static_cast<size_t>(span.frame)]});
-  }
-  return prompt;
 }
 
 void PromptOptions::add_to(CLI::App& app) {
@@ -224,7 +147,7 @@ Result<PromptInput> PromptOptions::build(const Engine& engine) const {
   user.role = Role::kUser;
   if (!files.empty()) user.form = ContentForm::kParts;
   for (const MediaFile& file : files) {
-    ASSIGN_OR_RETURN(const int32_t index, shelf.add(file));
+    ASSIGN_OR_RETURN(const int32_t index, shelf.add(file.kind, file.path));
     user.parts.push_back({file.kind, "", index});
   }
   if (!text.empty()) user.parts.push_back({PartKind::kText, text});
