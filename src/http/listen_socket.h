@@ -1,0 +1,23 @@
+// Sockets that listen on a host and port.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace lapidary {
+
+struct ListenSockets {
+  std::vector<int> descriptors;  // one for each address of the host; non-blocking; the caller closes them
+  uint16_t port = 0;
+};
+
+// host: an address ("::1", "[::1]", "0.0.0.0") or a name of this machine. Errors: as HttpServer::listen.
+Result<ListenSockets> open_listen_sockets(const std::string& host, uint16_t port);
+
+// What a socket's other end is called: "127.0.0.1", "::1"; an IPv4 client of an IPv6 socket by its IPv4 address.
+std::string peer_address(int descriptor);
+
+}  // namespace lapidary
