@@ -70,6 +70,7 @@ class Engine {
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const Model& model() const { return *model_; }
   const MemoryPlan& memory() const { return memory_; }
+  const EngineOptions& options() const { return options_; }
   std::string description() const;  // of the backend
   EngineStatus status() const;      // any thread
   // Replaces the drafter (nullptr: no speculation). Between answers only.

@@ -29,7 +29,7 @@ struct HttpHead {
 
 struct HttpResponse {
   int status = 200;
-  Headers headers;   // without Content-Length, Transfer-Encoding, Connection, Date: the transport's own
+  Headers headers;  // without Content-Length, Transfer-Encoding, Connection, Date: the transport's own
   std::string body;
   bool close = false;  // the connection ends after it
 };
@@ -62,9 +62,9 @@ struct HttpOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8080;  // 0: a free one
   int io_threads = 2;
-  int64_t header_bytes_max = 64 << 10;  // 431
-  int32_t header_count_max = 100;       // 431
-  int64_t target_bytes_max = 16 << 10;  // 414
+  int64_t header_bytes_max = 64 << 10;   // 431
+  int32_t header_count_max = 100;        // 431
+  int64_t target_bytes_max = 16 << 10;   // 414
   int64_t body_bytes_max = 256LL << 20;  // 413
   int64_t pending_bytes_max = 1 << 20;
   int32_t connections_max = 1024;  // more: 503
@@ -74,7 +74,7 @@ struct HttpOptions {
 
 // What is decided from the head alone, before the body is read or 100 Continue is sent.
 struct HttpVerdict {
-  std::optional<HttpResponse> refusal;   // answers at once
+  std::optional<HttpResponse> refusal;    // answers at once
   std::optional<int64_t> body_bytes_max;  // of this request; absent: HttpOptions'
 };
 

@@ -28,18 +28,18 @@ enum class ErrorKind : uint8_t {
   kUnsupportedMediaType,  // 415: of a body
   kExpectationFailed,
   kHeadersTooLarge,
-  kQueueFull,    // 429, 529, 503
-  kUnavailable,  // 503: loading or draining
-  kDeadline,     // 504: never retried
+  kQueueFull,     // 429, 529, 503
+  kUnavailable,   // 503: loading or draining
+  kDeadline,      // 504: never retried
   kNotSupported,  // 501: never retried
-  kInternal,     // 500
+  kInternal,      // 500
 };
 
 struct ApiError {
   ErrorKind kind = ErrorKind::kInvalidRequest;
-  std::string code;     // "invalid_type"; empty: the kind's own
-  std::string message;  // what, where, expected, found
-  std::string param;    // "messages[2].content"; empty: null
+  std::string code;          // "invalid_type"; empty: the kind's own
+  std::string message;       // what, where, expected, found
+  std::string param;         // "messages[2].content"; empty: null
   double retry_after_s = 0;  // > 0: Retry-After and retry-after-ms
   std::string allow = {};    // of kMethodNotAllowed: the methods there are
 };
