@@ -115,6 +115,14 @@ EngineStatus Engine::status() const {
   return status;
 }
 
+std::shared_ptr<MaskLibrary> Engine::mask_library() {
+  std::call_once(library_made_, [this] {
+    library_ =
+        std::make_shared<MaskLibrary>(std::make_shared<TokenTrie>(tokenizer_, model_->generation_defaults().stop_ids));
+  });
+  return library_;
+}
+
 // What may not be cut: an encoder reads a picture as a whole, and so does a layer whose picture tokens see each other.
 std::vector<Block> Engine::blocks_of(const GenerationRequest& request) const {
   std::vector<Block> blocks;
@@ -140,7 +148,8 @@ Result<uint64_t> Engine::submit(GenerationRequest request, std::function<void(co
     own.prompt_logprobs = request.prompt_logprobs && choice == 0;
     TokenConstraint* constraint =
         request.constraints.empty() ? nullptr : request.constraints[static_cast<size_t>(choice)].get();
-    choices.push_back(std::make_unique<Sequence>(0, std::move(own), end_tokens, constraint, tokenizer_));
+    choices.push_back(std::make_unique<Sequence>(0, std::move(own), end_tokens, constraint, tokenizer_,
+                                                 model_->generation_defaults()));
     Sequence& s = *choices.back();
     s.choice = choice;
     s.sink = sink;
@@ -378,7 +387,9 @@ FinishReason Engine::accept_token(Sequence& s, int32_t row, int32_t token, Event
   }
   s.timing.decode_ms += watch.milliseconds();
 
-  if (at_end || s.stops.stopped()) return FinishReason::kStop;
+  if (at_end || s.stops.stopped() || s.rules.ended()) return FinishReason::kStop;
+  event.repetition = s.loops && s.loops->push(token) && may_end;
+  if (event.repetition) return FinishReason::kStop;
   if (s.usage.completion_tokens >= s.request.tokens_max || s.length() > memory_.context) return FinishReason::kLength;
   return FinishReason::kNone;
 }

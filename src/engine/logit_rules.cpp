@@ -20,9 +20,15 @@ float repeated(float logit, float penalty) { return logit > 0 ? logit / penalty 
 
 }  // namespace
 
-LogitRules::LogitRules(const GenerationRequest& request, std::vector<int32_t> end_tokens, TokenConstraint* constraint)
+LogitRules::LogitRules(const GenerationRequest& request, std::vector<int32_t> end_tokens, TokenConstraint* constraint,
+                       const GenerationDefaults& model)
     : request_(&request), end_tokens_(std::move(end_tokens)), constraint_(constraint) {
   const SamplingParams& p = request.sampling;
+  if (constraint != nullptr) suppressed_ = model.suppressed_ids;
+  if (constraint != nullptr && request.ignore_eos) ignored_ends_ = model.stop_ids;
+  for (const auto& [token, bias] : p.logit_bias) {
+    if (bias <= kForbiddingBias) never_.push_back(token);
+  }
   if (p.repetition_penalty == 1 || p.repetition_window >= 0) return;
   seen_.insert(request.prompt.begin(), request.prompt.end());
 }
@@ -40,20 +46,34 @@ void LogitRules::apply(std::span<float> logits, std::span<const int32_t> tokens)
 }
 
 void LogitRules::forbid(std::span<float> logits) {
-  if (constraint_ != nullptr) {
-    allowed_.assign((logits.size() + 63) / 64, 0);
-    if (constraint_->allowed_next(allowed_)) {
-      for (size_t id = 0; id < logits.size(); ++id) {
-        if ((allowed_[id / 64] >> (id % 64) & 1) == 0) logits[id] = kNever;
-      }
+  const size_t words = (logits.size() + 63) / 64;
+  allowed_.assign(words, 0);
+  if (constraint_ == nullptr || !constraint_->allowed_next(allowed_)) {
+    allowed_.assign(words, ~0ull);
+    if (logits.size() % 64 > 0) allowed_.back() = (1ull << (logits.size() % 64)) - 1;
+  }
+  take_away(suppressed_);
+  if (accepted_ < request_->tokens_min) take_away(end_tokens_);
+  take_away(ignored_ends_);
+  take_away(never_);
+  for (size_t word = 0; word < words; ++word) {
+    if (allowed_[word] == ~0ull) continue;
+    const size_t end = std::min(logits.size(), (word + 1) * 64);
+    for (size_t id = word * 64; id < end; ++id) {
+      if ((allowed_[word] >> (id % 64) & 1) == 0) logits[id] = kNever;
     }
   }
-  if (accepted_ < request_->tokens_min) {
-    for (const int32_t token : end_tokens_) at(logits, token) = kNever;
+}
+
+// Unless nothing would be left.
+void LogitRules::take_away(std::span<const int32_t> tokens) {
+  if (tokens.empty()) return;
+  taken_ = allowed_;
+  for (const int32_t token : tokens) {
+    CHECK(token >= 0 && static_cast<size_t>(token) / 64 < taken_.size());
+    taken_[static_cast<size_t>(token) / 64] &= ~(1ull << (token % 64));
   }
-  for (const auto& [token, bias] : request_->sampling.logit_bias) {
-    if (bias <= kForbiddingBias) at(logits, token) = kNever;
-  }
+  if (std::any_of(taken_.begin(), taken_.end(), [](uint64_t word) { return word != 0; })) std::swap(allowed_, taken_);
 }
 
 void LogitRules::penalise(std::span<float> logits, std::span<const int32_t> tokens) {

@@ -3,8 +3,9 @@
 //
 // The order of operations, from the model's soft-capped logits to a token:
 //   1. forbidden: what the model's configuration suppresses; what a constraint does not allow; tokens that end the
-//   answer
-//      before tokens_min; a bias of -100 or less                                                  logit = -infinity
+//      answer before tokens_min, and with a constraint the model's own ends under ignore_eos; a bias of -100 or less
+//                                                                                                 logit = -infinity
+//      What would leave nothing to draw is not forbidden, in this order: the end of a grammar must be possible.
 //   2. bias                                                                                       logit += bias
 //   3. repetition, of tokens in the prompt or the answer     logit = logit > 0 ? logit / penalty : logit * penalty
 //   4. frequency and presence, of tokens in the answer       logit -= frequency * count; logit -= presence
@@ -19,13 +20,15 @@
 #include <vector>
 
 #include "engine/request.h"
+#include "model/generation_config.h"
 
 namespace lapidary {
 
 class LogitRules {
  public:
-  // end_tokens: what would end the answer. The request outlives the rules.
-  LogitRules(const GenerationRequest& request, std::vector<int32_t> end_tokens, TokenConstraint* constraint);
+  // end_tokens: what would end the answer. model: its own ends, and what it never says. The request outlives the rules.
+  LogitRules(const GenerationRequest& request, std::vector<int32_t> end_tokens, TokenConstraint* constraint,
+             const GenerationDefaults& model = {});
 
   // Whether apply() would change any logits now.
   bool active() const;
@@ -33,18 +36,25 @@ class LogitRules {
   void apply(std::span<float> logits, std::span<const int32_t> tokens);
   // The answer goes on with this token.
   void accept(int32_t token);
+  // The constraint lets nothing follow.
+  bool ended() const { return constraint_ != nullptr && constraint_->ended(); }
+  TokenConstraint* constraint() const { return constraint_; }
 
  private:
   void forbid(std::span<float> logits);
+  void take_away(std::span<const int32_t> tokens);
   void penalise(std::span<float> logits, std::span<const int32_t> tokens);
 
   const GenerationRequest* request_;
   std::vector<int32_t> end_tokens_;
+  std::vector<int32_t> ignored_ends_;  // under a constraint
+  std::vector<int32_t> suppressed_;
+  std::vector<int32_t> never_;  // by their bias
   TokenConstraint* constraint_;
   int32_t accepted_ = 0;
   std::unordered_map<int32_t, int32_t> counts_;  // of the answer's tokens
   std::unordered_set<int32_t> seen_;             // of the prompt's and the answer's, when the whole of both counts
-  std::vector<uint64_t> allowed_;
+  std::vector<uint64_t> allowed_, taken_;        // bit t: token t
 };
 
 }  // namespace lapidary

@@ -44,6 +44,12 @@ class TokenConstraint {
   // called; at least one. false: any token may come, whatever the bits.
   virtual bool allowed_next(std::span<uint64_t> allowed) = 0;
   virtual void accept(int32_t token) = 0;
+  // Nothing may follow what was accepted: the answer ends here.
+  virtual bool ended() const { return false; }
+  // At most `most` tokens of text that must come next, if there is any: the model may cut the text into others.
+  virtual std::vector<int32_t> forced_next(int32_t) { return {}; }
+  // A copy that may be led astray, to see what could follow drafts. nullptr: there is none.
+  virtual std::unique_ptr<TokenConstraint> fork() { return nullptr; }
 };
 
 struct GenerationRequest {
@@ -51,19 +57,22 @@ struct GenerationRequest {
   std::vector<MediaSpan> media;  // in prompt order
   SamplingParams sampling;
   int32_t tokens_max = 0;            // 0: nothing is generated (for scoring)
-  int32_t tokens_min = 0;            // before that many, nothing ends the answer
+  int32_t tokens_min = 0;            // before that many, nothing ends the answer but the end of a constraint
   std::vector<std::string> stop;     // text that ends the answer; not part of it
   std::vector<int32_t> stop_tokens;  // tokens that end it, beside the model's own; reported like those
-  bool ignore_eos = false;           // of the model's own
-  std::optional<int32_t> logprobs;   // with each generated token, the K best
-  bool prompt_logprobs = false;  // also what the model gave each prompt token after those before it, with the K best
+  bool ignore_eos = false;  // of the model's own; with a constraint they are drawn only where nothing else may come
+  std::optional<int32_t> logprobs;  // with each generated token, the K best
+  bool prompt_logprobs = false;     // also what the model gave each prompt token after those before it, with the K best
   // Called on the engine's thread for each generated token, before its event: the row of logits [vocab] (soft-capped,
   // nothing suppressed) that it was drawn from, valid during the call.
   std::function<void(int32_t token, std::span<const float> logits)> on_logits;
   int32_t choices = 1;           // answers to the same prompt; choice i is drawn with choice_seed(seed, i)
   bool use_prefix_cache = true;  // goes on from a prefix that was computed before, and leaves its own
   uint64_t cache_salt = 0;       // prefixes are shared among requests with the same salt
-  std::vector<std::shared_ptr<TokenConstraint>> constraints;  // none, or one for each choice
+  // None, or one for each choice, each its own: they follow their answers. See engine/reply_grammar.h.
+  std::vector<std::shared_ptr<TokenConstraint>> constraints;
+  // An answer that has fallen into a loop is broken off (grammar/repetition_guard.h); never with ignore_eos.
+  bool break_repetition = false;
 };
 
 // The seed of a choice: the first has the request's own.
@@ -106,6 +115,7 @@ struct Event {
   // Set in the last event of a request.
   FinishReason finish = FinishReason::kNone;
   std::string stop_string;  // what ended the answer, if one of the request's stop strings did
+  bool repetition = false;  // the answer was broken off (kStop) because it had fallen into a loop
   Usage usage;
   Timing timing;
   std::optional<SpeculationReport> speculation;  // when a drafter is in use

@@ -26,13 +26,14 @@ std::vector<PositionWord> words_of(const GenerationRequest& request) {
 }  // namespace
 
 Sequence::Sequence(uint64_t sequence_id, GenerationRequest asked, std::vector<int32_t> end_tokens_of_answer,
-                   TokenConstraint* constraint, const Tokenizer& tokenizer)
+                   TokenConstraint* constraint, const Tokenizer& tokenizer, const GenerationDefaults& model)
     : request(std::move(asked)),
       end_tokens(std::move(end_tokens_of_answer)),
       tokens(request.prompt),
       text(tokenizer),
       stops(request.stop),
-      rules(request, end_tokens, constraint) {
+      rules(request, end_tokens, constraint, model) {
+  if (request.break_repetition && !request.ignore_eos) loops.emplace();
   id = sequence_id;
   words = words_of(request);
   turn_end = prompt_tokens();

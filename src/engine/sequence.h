@@ -8,6 +8,7 @@
 #include "engine/logit_rules.h"
 #include "engine/request.h"
 #include "engine/scheduler.h"
+#include "grammar/repetition_guard.h"
 #include "ops/batch.h"
 #include "text/stop_strings.h"
 #include "text/text_stream.h"
@@ -18,7 +19,7 @@ namespace lapidary {
 struct Sequence : ScheduledSequence {
   // end_tokens: what ends the answer.
   Sequence(uint64_t sequence_id, GenerationRequest asked, std::vector<int32_t> end_tokens_of_answer,
-           TokenConstraint* constraint, const Tokenizer& tokenizer);
+           TokenConstraint* constraint, const Tokenizer& tokenizer, const GenerationDefaults& model);
 
   uint64_t request_id = 0;  // that of the first choice's sequence
   int32_t choice = 0;
@@ -32,6 +33,7 @@ struct Sequence : ScheduledSequence {
   TextStream text;
   StopStrings stops;
   LogitRules rules;
+  std::optional<RepetitionGuard> loops;  // when the answer is to be broken off there
   Usage usage;
   Timing timing;
   SpeculationReport speculation;

@@ -285,6 +285,73 @@ TEST(ReplyConstraint, CallsAreSuppressedAllowedOrRequired) {
   }
 }
 
+TEST(ReplyConstraint, WhoOwesAnAnswerDoesNotEndInAThought) {
+  ReplyConstraintOptions options;
+  options.tools = ToolUse::kNone;
+  for (const bool owes : {false, true}) {
+    if (owes) options.answer = schema(R"({"const": 12})");
+    ReplyConstraint constraint(options, library());
+    ASSERT_TRUE(constraint.advance(kThoughtBegin));
+    check_constraint(constraint);
+    EXPECT_EQ(constraint.allows(kEnd), !owes);
+    EXPECT_FALSE(constraint.allows(kCallBegin));  // not by way of a thought either
+    EXPECT_TRUE(constraint.allows(token_of("a")));
+  }
+}
+
+TEST(ReplyConstraint, ACallInsideAThoughtIsHeldToTheTools) {
+  ReplyConstraintOptions options;
+  options.calls = calls_of_f();
+  options.thought_open = true;
+  ReplyConstraint constraint(options, library());
+  ASSERT_TRUE(constraint.advance(token_of("a")));
+  check_constraint(constraint);
+  ASSERT_TRUE(constraint.advance(kCallBegin));
+  check_constraint(constraint);
+  EXPECT_EQ(constraint.forced(100)[0].bytes, "call:f{}");
+}
+
+TEST(ReplyConstraint, WithoutThoughtsNoneIsBegun) {
+  ReplyConstraintOptions options;
+  options.thinking_tokens_max = 0;
+  for (const bool answer : {false, true}) {
+    if (answer) options.answer = schema(R"({"const": "abc"})");
+    ReplyConstraint constraint(options, library());
+    check_constraint(constraint);
+    EXPECT_FALSE(constraint.allows(kThoughtBegin));
+    EXPECT_TRUE(constraint.forced(100).empty());  // there may be a call
+  }
+  options.tools = ToolUse::kNone;
+  EXPECT_EQ(ReplyConstraint(options, library()).forced(100)[0].bytes, "\"abc\"");
+  options.tools = ToolUse::kRequired;
+  options.calls = calls_of_f();
+  ReplyConstraint required(options, library());
+  const std::vector<ForcedPiece> pieces = required.forced(100);
+  ASSERT_GE(pieces.size(), 2u);
+  EXPECT_EQ(pieces[0].token, kCallBegin);
+  EXPECT_EQ(pieces[1].bytes, "call:f{}");
+}
+
+TEST(ReplyConstraint, TextHasNoThoughtsAndNoCalls) {
+  ReplyConstraintOptions options;
+  options.answer = schema(R"({"const": "abc"})");
+  options.chat = false;
+  options.tools = ToolUse::kRequired;  // of a chat: does not count
+  options.thought_open = true;
+  ReplyConstraint constraint(options, library());
+  check_constraint(constraint);
+  EXPECT_FALSE(constraint.allows(kThoughtBegin));
+  EXPECT_FALSE(constraint.allows(kCallBegin));
+  EXPECT_EQ(constraint.forced(100)[0].bytes, "\"abc\"");
+  for (const char c : std::string("\"abc\"")) {
+    EXPECT_FALSE(constraint.must_end());
+    ASSERT_TRUE(constraint.advance(token_of(std::string(1, c))));
+  }
+  EXPECT_TRUE(constraint.must_end());
+  ASSERT_TRUE(constraint.advance(kEnd));
+  EXPECT_TRUE(constraint.ended());
+}
+
 TEST(ThinkingBudget, EndsTheThoughtAndNothingElse) {
   ThinkingBudget budget(100, 101, 3, false);
   for (const int32_t token : {7, 7, 7, 7, 100}) budget.push(token);
