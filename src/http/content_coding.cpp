@@ -140,7 +140,7 @@ Result<std::string> decode_content(std::string_view codings, std::string_view bo
       RETURN_IF_ERROR(decompress_zstd(body, limits.zstd_window_log_max, out));
     } else {
       return Error{ErrorCode::kUnsupported,
-                   fmt::format("Content-Encoding {} is not known, expected gzip, deflate or zstd", coding)};
+                   fmt::format("Content-Encoding {} is not known, expected gzip, deflate or zstd", shown(coding))};
     }
     decoded = out.take();
     body = decoded;

@@ -23,7 +23,7 @@ Result<std::string> boundary_of(std::string_view content_type) {
   if (!field) return malformed(fmt::format("Content-Type has {}", field.error().message));
   if (field->value != "multipart/form-data") {
     return Error{ErrorCode::kUnsupported, fmt::format("expected Content-Type multipart/form-data, found {}",
-                                                      field->value.empty() ? "none" : field->value.substr(0, 100))};
+                                                      field->value.empty() ? "none" : shown(field->value))};
   }
   const std::string* boundary = field->parameter("boundary");
   if (boundary == nullptr) return malformed("Content-Type has no boundary");
@@ -134,14 +134,10 @@ Result<std::vector<MultipartPart>> parse_multipart(std::string_view content_type
     if (!part.filename) {
       if (static_cast<int64_t>(part.body.size()) > limits.field_bytes_max) {
         return Error{ErrorCode::kExhausted,
-                     fmt::format("field {} of the multipart body has {} bytes, at most {} are read",
-                                 part.name.substr(0, utf8_floor(part.name, std::min<size_t>(part.name.size(), 100))),
+                     fmt::format("field {} of the multipart body has {} bytes, at most {} are read", shown(part.name),
                                  part.body.size(), limits.field_bytes_max)};
       }
-      if (!utf8_valid(part.body))
-        return malformed(
-            fmt::format("field {} is no UTF-8",
-                        part.name.substr(0, utf8_floor(part.name, std::min<size_t>(part.name.size(), 100)))));
+      if (!utf8_valid(part.body)) return malformed(fmt::format("field {} is no UTF-8", shown(part.name)));
     }
     parts.push_back(std::move(part));
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace lapidary {
@@ -50,5 +51,8 @@ constexpr std::string_view next_list_element(std::string_view& list) {
   list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
   return element;
 }
+
+// The client's own words for an error message: valid UTF-8, at most 100 bytes of them.
+std::string shown(std::string_view text);
 
 }  // namespace lapidary
