@@ -26,6 +26,8 @@ install_packages() {
 build_packages=(g++ cmake ninja-build ccache pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libsimdjson-dev libcli11-dev
   libavformat-dev libavcodec-dev libavutil-dev libswresample-dev libswscale-dev libjpeg62-turbo-dev libpng-dev libwebp-dev
   libboost1.81-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev libgtest-dev libgmock-dev)
+# What the tests of the chat page need.
+browser_packages=(chromium chromium-driver fonts-dejavu-core)
 
 configure() {
   if [ ! -f build/release/build.ninja ]; then
