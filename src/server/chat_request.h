@@ -64,6 +64,7 @@ struct ChatRequest {
   std::optional<std::vector<int32_t>> allowed_tokens;
   int32_t choices = 1;
   std::optional<int32_t> logprobs;  // K best; the chosen one as well
+  bool prompt_logprobs = false;     // of the prompt's tokens as well
   int64_t thinking_budget = -1;     // tokens; -1: any
   bool continues_reply = false;     // the last message is the beginning of the reply
   bool use_prefix_cache = true;

@@ -46,6 +46,9 @@ void ChoiceReader::take(const Event& event, std::vector<AnswerDelta>& deltas) {
     delta.prompt_done = event.prompt_done;
     deltas.push_back(std::move(delta));
   }
+  result_.prompt_logprobs.insert(result_.prompt_logprobs.end(), event.prompt_logprobs.begin(),
+                                 event.prompt_logprobs.end());
+  if (!event.tokens.empty() || event.finish != FinishReason::kNone) emit_prompt_logprobs(deltas);
   for (size_t i = 0; i < event.tokens.size() && !stopped(); ++i) token(event, i, deltas);
   if (!options_.chat && !stopped()) content(event.text, deltas);
   if (event.finish != FinishReason::kNone) finish(event, deltas);
@@ -138,6 +141,12 @@ void ChoiceReader::content(std::string_view more, std::vector<AnswerDelta>& delt
   result_.end = AnswerEnd::kStopString;
   result_.stop_string = stops_.matched();
   if (options_.include_stop) emit_text(result_.stop_string, deltas);
+}
+
+void ChoiceReader::emit_prompt_logprobs(std::vector<AnswerDelta>& deltas) {
+  if (prompt_told_ || result_.prompt_logprobs.empty()) return;
+  prompt_told_ = true;
+  deltas.push_back({AnswerDelta::Kind::kPromptScored, choice_, "", result_.prompt_logprobs});
 }
 
 void ChoiceReader::emit_text(std::string text, std::vector<AnswerDelta>& deltas) {

@@ -23,6 +23,7 @@ struct AnswerDelta {
     kCallArguments,  // call_index, text: a fragment of the arguments' JSON
     kCall,           // call_index, call_id, call: complete; its fragments were all sent
     kPromptDone,     // prompt_done positions of the prompt are computed
+    kPromptScored,   // logprobs of the prompt's tokens from the second on, before any text
   };
   Kind kind = Kind::kText;
   int32_t choice = 0;
@@ -46,7 +47,8 @@ struct CallResult {
 struct ChoiceResult {
   std::string thought, text;
   std::vector<CallResult> calls;
-  std::vector<TokenLogprob> logprobs;  // of the tokens of text
+  std::vector<TokenLogprob> logprobs;         // of the tokens of text
+  std::vector<TokenLogprob> prompt_logprobs;  // when asked for, of the first choice
   std::vector<int32_t> tokens;         // without the one that ended the answer
   AnswerEnd end = AnswerEnd::kNone;
   std::string stop_string;            // of kStopString
@@ -84,6 +86,7 @@ class ChoiceReader {
   void token(const Event& event, size_t index, std::vector<AnswerDelta>& deltas);
   void take_reply(const std::vector<ReplyEvent>& events, std::vector<AnswerDelta>& deltas);
   void content(std::string_view more, std::vector<AnswerDelta>& deltas);
+  void emit_prompt_logprobs(std::vector<AnswerDelta>& deltas);
   void emit_text(std::string text, std::vector<AnswerDelta>& deltas);
   void attach_logprobs(AnswerDelta& delta);
   void begin_call(std::vector<AnswerDelta>& deltas);
@@ -97,6 +100,7 @@ class ChoiceReader {
   StopStrings stops_;
   int32_t channel_begin_, channel_end_, call_begin_;
   bool in_thought_ = false, in_call_ = false, finished_ = false;
+  bool prompt_told_ = false;
   std::string call_name_;  // announced by the reader, not yet told
   bool call_told_ = false;
   ChoiceResult result_;

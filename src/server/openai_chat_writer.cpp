@@ -207,6 +207,8 @@ class ChatStreamer final : public ChatWriter {
       case AnswerDelta::Kind::kPromptDone:
         if (options_.style.progress) progress(delta);
         break;
+      case AnswerDelta::Kind::kPromptScored:
+        break;
     }
   }
 

@@ -175,6 +175,7 @@ ApiResult<AnswerRequest> make_answer(Service& service, Surface surface, const Ch
   generation.stop_tokens = request.stop_tokens;
   generation.ignore_eos = request.ignore_eos;
   generation.logprobs = request.logprobs;
+  generation.prompt_logprobs = request.prompt_logprobs;
   generation.choices = request.choices;
   generation.use_prefix_cache = request.use_prefix_cache;
   generation.cache_salt = salt_of(request.cache_salt);
