@@ -61,6 +61,21 @@ Tokenizer make_tokenizer() {
   return std::move(tokenizer).value();
 }
 
+// What was passed on of a call while it was written is the text of its arguments.
+void check_pieces(const Tokenizer& tokenizer, const std::vector<int32_t>& tokens, bool thought_open) {
+  std::string json;
+  const auto take = [&](const std::vector<ReplyEvent>& events) {
+    for (const ReplyEvent& event : events) {
+      if (event.kind == ReplyEvent::Kind::kCallBegun) json.clear();
+      if (event.kind == ReplyEvent::Kind::kCallArguments) json += event.text;
+      if (event.kind == ReplyEvent::Kind::kCall) CHECK(json == dump_wire_json(event.call.arguments));
+    }
+  };
+  ReplyReader reader(tokenizer, thought_open);
+  for (const int32_t token : tokens) take(reader.push(token));
+  take(reader.finish());
+}
+
 }  // namespace
 
 // The first byte: whether a thought is open. Then one token for each byte: values below 64 are words, the rest bytes.
@@ -69,6 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   std::vector<int32_t> tokens;
   for (size_t i = 1; i < size; ++i) tokens.push_back(data[i] < 64 ? 256 + data[i] : data[i]);
+  check_pieces(tokenizer, tokens, data[0] % 2 != 0);
   const Reply reply = read_reply(tokenizer, tokens, data[0] % 2 != 0);
   CHECK(utf8_valid(reply.thought) && utf8_valid(reply.text));
   for (const ToolCall& call : reply.tool_calls) {

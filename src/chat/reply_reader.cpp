@@ -2,12 +2,12 @@
 
 #include <utility>
 
+#include "chat/argument_words.h"
 #include "chat/tool_arguments.h"
 
 namespace lapidary {
 namespace {
 
-constexpr std::string_view kSpaces = " \t\r\n";
 constexpr std::string_view kThoughtLine = "thought\n";
 
 // Cuts the white space off the end of text and returns it.
@@ -73,7 +73,7 @@ std::vector<ReplyEvent> ReplyReader::finish() {
 
 void ReplyReader::handle_marker(int32_t token, std::vector<ReplyEvent>& events) {
   if (token == quote_) {
-    call_ += kStringDelimiter;
+    call_text(std::string_view(&kStringDelimiter, 1), events);
   } else if (token == channel_begin_) {
     leave(false, events);
     state_ = State::kThoughtName;
@@ -160,23 +160,29 @@ void ReplyReader::thought_text(std::string text, std::vector<ReplyEvent>& events
 
 void ReplyReader::call_text(std::string_view text, std::vector<ReplyEvent>& events) {
   call_ += text;
-  if (call_announced_ || text.find('{') == std::string_view::npos) return;
-  const std::string_view name = tool_call_name(call_);
-  if (name.empty()) return;
-  call_announced_ = true;
-  report(ReplyEvent::Kind::kCallBegun, std::string(name), events);
+  if (call_name_.empty()) {
+    if (text.find('{') == std::string_view::npos) return;
+    call_name_ = tool_call_name(call_);
+    if (call_name_.empty()) return;
+    call_stream_ = CallStream();
+    report(ReplyEvent::Kind::kCallBegun, call_name_, events);
+  }
+  report(ReplyEvent::Kind::kCallArguments, call_stream_.advance(call_), events);
 }
 
 void ReplyReader::leave_call(bool closed, std::vector<ReplyEvent>& events) {
   const std::string text = std::exchange(call_, {});
-  call_announced_ = false;
+  std::string name = std::exchange(call_name_, {});
   state_ = State::kContent;
   held_.clear();
   after_block_ = after_call_ = true;
-  if (Result<ToolCall> call = parse_tool_call(text)) {
+  std::string rest;
+  if (Result<Json> arguments = name.empty() ? Error{} : call_stream_.finish(text, rest)) {
+    report(ReplyEvent::Kind::kCallArguments, std::move(rest), events);
     ReplyEvent event;
     event.kind = ReplyEvent::Kind::kCall;
-    event.call = std::move(call).value();
+    event.call.name = std::move(name);
+    event.call.arguments = std::move(arguments).value();
     events.push_back(std::move(event));
     return;
   }

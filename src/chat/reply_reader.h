@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/call_stream.h"
 #include "chat/messages.h"
 #include "text/text_stream.h"
 #include "text/tokenizer.h"
@@ -27,7 +28,9 @@ struct ReplyEvent {
     kText,       // text: more of the answer
     kCallBegun,  // text: the name of a call whose arguments are coming. If no kCall follows, the call could not be read
                  // and was given back as text.
-    kCall,       // call: complete. Its id is empty; the format has none.
+    kCallArguments,  // text: more of its arguments as JSON text. All of a call's pieces together are dump_wire_json of
+                     // the arguments that kCall has; they are cut between characters and escapes.
+    kCall,           // call: complete. Its id is empty; the format has none.
   };
   Kind kind = Kind::kText;
   std::string text;
@@ -71,7 +74,8 @@ class ReplyReader {
   bool after_block_ = false;  // content that follows a thought or a call: its first white space is dropped
   bool after_call_ = false;   // ... a call: a stray <tool_call|> or <|tool_response> is no stop
   std::string call_;          // text of the call, kStringDelimiter for each <|"|>
-  bool call_announced_ = false;
+  std::string call_name_;     // empty before it is known
+  CallStream call_stream_;    // from then on
 };
 
 struct Reply {

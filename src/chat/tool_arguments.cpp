@@ -6,37 +6,13 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "chat/argument_words.h"
 #include "chat/lower_case.h"
 
 namespace lapidary {
 namespace {
 
 constexpr std::string_view kCall = "call:";
-constexpr std::string_view kSpaces = " \t\r\n";
-
-// Whether text is a number by the grammar of JSON.
-bool is_json_number(std::string_view text) {
-  size_t at = 0;
-  const auto digits = [&] {
-    const size_t begin = at;
-    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
-    return at - begin;
-  };
-  const auto take = [&](std::string_view any) {
-    const bool found = at < text.size() && any.find(text[at]) != std::string_view::npos;
-    at += found ? 1 : 0;
-    return found;
-  };
-  take("-");
-  const size_t whole = at;
-  if (digits() == 0 || (text[whole] == '0' && at - whole > 1)) return false;
-  if (take(".") && digits() == 0) return false;
-  if (take("eE")) {
-    take("+-");
-    if (digits() == 0) return false;
-  }
-  return at == text.size();
-}
 
 class ArgumentsReader {
  public:
@@ -85,7 +61,8 @@ class ArgumentsReader {
       }
       ASSIGN_OR_RETURN(std::string key, read_key());
       skip(kSpaces);
-      ASSIGN_OR_RETURN(object[key], read_value());
+      ASSIGN_OR_RETURN(Json value, read_value());
+      object.emplace(std::move(key), std::move(value));  // nothing happens when there is such a key
     }
     open_.pop_back();
     return object;
@@ -121,12 +98,9 @@ class ArgumentsReader {
     } else {
       const size_t end = text_.find(':', at_);
       if (end == std::string_view::npos) return error("a key and ':'");
-      std::string_view name = strip(text_.substr(at_, end - at_));
+      const std::string_view name = strip(text_.substr(at_, end - at_));
       if (name.find(kStringDelimiter) != std::string_view::npos) return error("a key, not a string");
-      if (name.size() >= 2 && (name.front() == '"' || name.front() == '\'') && name.back() == name.front()) {
-        name = name.substr(1, name.size() - 2);
-      }
-      key = name;
+      key = without_quotes(name);
       at_ = end;
     }
     ++at_;
@@ -150,22 +124,14 @@ class ArgumentsReader {
       at_ = end + 1;
       return std::string(text_.substr(begin, end - begin));
     }
-    // The last string was never closed. Brackets at the end of the text that match the open ones, outermost last, are
-    // theirs and not the string's.
-    std::string_view rest = text_.substr(begin);
     at_ = text_.size();
-    while (!rest.empty() && kSpaces.find(rest.back()) != std::string_view::npos) rest.remove_suffix(1);
-    for (const char closing : open_) {
-      if (rest.empty() || rest.back() != closing) break;
-      rest.remove_suffix(1);
-    }
-    return std::string(rest);
+    return std::string(unclosed_string(text_.substr(begin), open_));
   }
 
   // What may follow a string in ordinary quotes, else the quotes belong to bare words.
   bool ends_value(size_t at) const {
     const size_t next = text_.find_first_not_of(kSpaces, at);
-    return next == std::string_view::npos || text_[next] == ',' || text_[next] == '}' || text_[next] == ']';
+    return next == std::string_view::npos || ends_bare_word(text_[next]);
   }
 
   bool read_double_quoted(Json& out) {
@@ -178,8 +144,7 @@ class ArgumentsReader {
     }
     const std::string_view literal = text_.substr(at_, end + 1 - at_);
     if (!ends_value(end + 1) || literal.find(kStringDelimiter) != std::string_view::npos) return false;
-    Result<Json> parsed = parse_json(literal, "string");
-    out = parsed ? std::move(parsed).value() : Json(std::string(literal.substr(1, literal.size() - 2)));
+    out = double_quoted_value(literal);
     at_ = end + 1;
     return true;
   }
@@ -200,19 +165,11 @@ class ArgumentsReader {
   }
 
   Result<Json> read_bare() {
-    constexpr char kEnds[] = {',', '}', ']', kStringDelimiter};
-    const size_t end = std::min(text_.find_first_of(std::string_view(kEnds, sizeof(kEnds)), at_), text_.size());
+    const size_t end = std::min(text_.find_first_of(kBareWordEnds, at_), text_.size());
     const std::string_view word = strip(text_.substr(at_, end - at_));
     at_ = end;
     if (next_is(kStringDelimiter)) return error("',' or a closing bracket after a value");
-    if (word == "true") return Json(true);
-    if (word == "false") return Json(false);
-    if (word == "null" || word == "none" || word == "nil") return Json(nullptr);
-    if (is_json_number(word)) {
-      // A number that no double can hold stays text.
-      if (Result<Json> number = parse_json_exact(word, "number")) return number;
-    }
-    return Json(std::string(word));
+    return bare_word_value(word);
   }
 
   std::string_view text_;

@@ -42,7 +42,8 @@ void ReplyPrinter::handle(const std::vector<ReplyEvent>& events) {
         text(event.text);
         break;
       case ReplyEvent::Kind::kCallBegun:
-        break;
+      case ReplyEvent::Kind::kCallArguments:
+        break;  // a call is printed when it is complete
       case ReplyEvent::Kind::kCall:
         reply_.tool_calls.push_back(event.call);
         out(fmt::format("{}{}\n", line_open_ ? "\n" : "", call_text(event.call)));

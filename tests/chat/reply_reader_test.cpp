@@ -103,7 +103,9 @@ TEST(ReplyReader, AnnouncesACallWhenItsNameIsKnown) {
       }
     }
   }
-  EXPECT_THAT(kinds, ::testing::ElementsAre(ReplyEvent::Kind::kCallBegun, ReplyEvent::Kind::kCall));
+  ASSERT_GE(kinds.size(), 3u);
+  EXPECT_EQ(kinds.front(), ReplyEvent::Kind::kCallBegun);
+  EXPECT_EQ(kinds.back(), ReplyEvent::Kind::kCall);
 }
 
 // Text that was reported stays: every prefix of a reply reads as a beginning of what the whole reads as.
@@ -196,7 +198,7 @@ TEST(ToolArguments, RepairsWhatHasOneReading) {
             R"({"a":null,"b":null,"c":"word and word","d":"007","e":"1.","f":"+1","g":"","h":"1e999"})");
   EXPECT_EQ(arguments_of(R"({"a":"x\n\"y\"","b":'it's',c:'z'})"), R"({"a":"x\n\"y\"","b":"it's","c":"z"})");
   EXPECT_EQ(arguments_of(R"({a:"unclosed,b:'open})"), R"({"a":"\"unclosed","b":"'open"})");
-  EXPECT_EQ(arguments_of("{a:1,a:2}"), R"({"a":2})");
+  EXPECT_EQ(arguments_of("{a:1,a:2}"), R"({"a":1})");
 }
 
 TEST(ToolArguments, RefusesTheRest) {
