@@ -32,7 +32,7 @@ class Exchange final : public HttpExchange {
   void write(std::string piece) override;
   void end() override;
   bool gone() const override;
-  int64_t pending_bytes() const;
+  int64_t pending_bytes() const override;
   void on_gone(std::function<void()> callback) override;
 
   // The rest is for the connection, on its strand.

@@ -35,7 +35,9 @@ struct HttpResponse {
 };
 
 // One request and the way back. Any thread may call any method; pieces are sent in the order in which they were
-// written. Exactly one of respond() and begin()...end() answers it; whatever comes after the end is ignored.
+// written. Exactly one of respond() and begin()...end() answers it; whatever comes after the end is ignored. It may
+// outlive its connection and the server. When the last holder lets it go without an answer, the transport answers 500
+// ("internal_error"); in the middle of a stream it breaks the connection off.
 class HttpExchange {
  public:
   virtual ~HttpExchange() = default;
@@ -47,14 +49,18 @@ class HttpExchange {
   // A body that comes in pieces, chunked (HTTP/1.0: until the connection closes). response.body is its first piece.
   virtual void begin(HttpResponse response) = 0;
   // One piece, one chunk, one write to the socket where possible. Bytes that the client does not take are kept, at most
-  // HttpOptions::pending_bytes_max; beyond that the client counts as gone.
+  // HttpOptions::pending_bytes_max; a client for which more than that waits for a quarter of a second, or sixteen times
+  // as much at any moment, counts as gone.
   virtual void write(std::string piece) = 0;
   virtual void end() = 0;
+  // Of the answer: written, and not yet taken by the kernel.
+  virtual int64_t pending_bytes() const { return 0; }
 
   // The client closed its side, reset the connection, or reads too slowly: nothing more is of use.
   virtual bool gone() const = 0;
-  // Called once when that happens, on a thread of the transport; at once when it has already. Not called after the
-  // answer is complete. Replaces an earlier callback; an empty one takes it back.
+  // Called once when that happens, on a thread of the transport; at once, by on_gone itself, when it has already. Not
+  // called after the answer is complete. Replaces an earlier callback; an empty one takes it back, though a call that
+  // has begun goes on.
   virtual void on_gone(std::function<void()> callback) = 0;
 };
 
@@ -84,7 +90,8 @@ struct HttpCallbacks {
   // On an I/O thread: hands the exchange to whoever answers it.
   std::function<void(std::shared_ptr<HttpExchange>)> handle;
   // What the transport refuses by itself, in words: status, and a machine-readable code ("request_too_large",
-  // "headers_too_large", "uri_too_long", "request_timeout", "bad_request", "expectation_failed", "overloaded").
+  // "headers_too_large", "uri_too_long", "request_timeout", "bad_request", "expectation_failed", "overloaded",
+  // "internal_error"). The head is what could be read of it.
   std::function<HttpResponse(int status, std::string_view code, std::string_view message, const HttpHead&)> refuse;
 };
 

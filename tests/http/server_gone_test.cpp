@@ -164,9 +164,11 @@ TEST(HttpServerGone, ASlowReaderCountsAsGoneAndOthersDoNotWait) {
   const auto exchange = server.held(0);
   exchange->begin({});
   const std::string piece(4096, 'x');
+  int64_t pending_max = 0;
   const double took = wait_until(
       [&] {
         exchange->write(piece);
+        pending_max = std::max(pending_max, exchange->pending_bytes());
         RawClient other(server.port());
         EXPECT_TRUE(other.send(get("/")));
         EXPECT_EQ(other.read_response().body, "hello");
@@ -175,6 +177,8 @@ TEST(HttpServerGone, ASlowReaderCountsAsGoneAndOthersDoNotWait) {
       30);
   EXPECT_GE(took, 0);
   EXPECT_EQ(server.gone, 1);
+  EXPECT_GT(pending_max, 1 << 20);
+  EXPECT_LT(pending_max, 3 << 20);  // what a quarter of a second adds here
 }
 
 TEST(HttpServerGone, ABurstAboveTheBoundIsDeliveredToAClientThatReads) {
