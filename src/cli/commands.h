@@ -13,6 +13,7 @@ using Action = std::function<int()>;
 void add_run(CLI::App& program, Action& action);
 void add_chat(CLI::App& program, Action& action);
 void add_score(CLI::App& program, Action& action);
+void add_serve(CLI::App& program, Action& action);
 void add_transcribe(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
 void add_detokenize(CLI::App& program, Action& action);

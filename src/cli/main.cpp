@@ -24,6 +24,7 @@ int run_program(int argc, char** argv) {
   Action action;
   add_run(program, action);
   add_chat(program, action);
+  add_serve(program, action);
   add_score(program, action);
   add_transcribe(program, action);
   add_tokenize(program, action);
