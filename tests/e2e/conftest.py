@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
@@ -41,3 +42,15 @@ def lapidary():
 @pytest.fixture(scope="session")
 def tree():
     return TREE
+
+
+@pytest.fixture(scope="session")
+def server(lapidary):
+    """`lapidary serve` with the shipped model; gives its base URL. It must end by itself when it is told to."""
+    process = subprocess.Popen([str(PROGRAM), "serve", "--port", "0", "--log-level", "warn"], stdout=subprocess.PIPE,
+                               text=True)
+    line = process.stdout.readline()
+    assert line.startswith("listening on http://"), line
+    yield line.removeprefix("listening on ").strip()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
