@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/base64.h"  // decode_base64
 #include "chat/messages.h"
+#include "media/sniff.h"  // sniff_media: what the bytes are
 #include "server/api_error.h"
 
 namespace lapidary::server {
@@ -20,15 +22,21 @@ struct MediaPolicy {
   int32_t connect_seconds = 5, total_seconds = 30, redirects_max = 3, parallel_max = 32;
 };
 
+// Errors: kNotFound or kInvalidArgument for a media_path that is no folder, or for what allow_urls cannot mean.
+Result<void> check_media_policy(const MediaPolicy& policy);
+
 class MediaSource {
  public:
+  // What check_media_policy refuses gives no files and no fetches.
   explicit MediaSource(MediaPolicy policy);
   ~MediaSource();
 
   // The bytes behind what a request wrote: a data URL (whatever media type it claims), http(s)://, file://, or raw
   // base64 when allow_base64. kind bounds the size. param names the field in errors. Blocks for as long as a fetch
-  // takes, until `cancelled` is set. Errors: invalid_image / invalid_audio / invalid_video for bad base64,
-  // media_url_not_allowed, failed_to_download_media, kTooLarge.
+  // takes, until `cancelled` is set. Inline bytes and files may be anything; what was fetched has to look like its kind
+  // (sound may come in a video's container), and like no text. Errors: invalid_image / invalid_audio / invalid_video
+  // for bad base64 and for nothing at all (invalid_value for kText), media_url_not_allowed, failed_to_download_media,
+  // kTooLarge. None of them repeats a byte of what was read.
   ApiResult<std::string> load(std::string_view url, PartKind kind, std::string_view param, bool allow_base64,
                               const std::atomic<bool>& cancelled) const;
 
@@ -38,13 +46,5 @@ class MediaSource {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// Strict alphabet (the URL-safe one as well), optional padding, white space tolerated. false: not base64; out is then
-// unspecified.
-bool decode_base64(std::string_view text, std::string& out);
-
-// What the first bytes say a file is, by its magic numbers.
-enum class SniffedMedia : uint8_t { kUnknown, kImage, kAudio, kVideo, kText, kPdf };
-SniffedMedia sniff_media(std::string_view bytes);
 
 }  // namespace lapidary::server
