@@ -17,6 +17,8 @@ std::string CallStream::advance(std::string_view text) {
   text_ = text;
   while (step()) continue;
   text_ = {};
+  // A brace alone waits: a call without one readable key may be no call.
+  if (out_ == "{" && !complete_) return {};
   return std::exchange(out_, {});
 }
 
