@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "cli/answer_grammar.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/prompt_input.h"
@@ -22,7 +23,8 @@ struct RunOptions {
   PromptOptions prompt;
   SamplingOptions sampling;
   std::optional<int32_t> logprobs;
-  std::string format = "text", json_schema, regex, verify;
+  AnswerGrammarOptions grammar;
+  std::string format = "text", verify;
 };
 
 Json reply_json(const ReplyPrinter& printer) {
@@ -57,10 +59,7 @@ void print_json(const Engine& engine, const std::vector<int32_t>& prompt, const 
 }
 
 Result<void> run(const RunOptions& options) {
-  if (!options.json_schema.empty() || !options.regex.empty()) {
-    return Error{ErrorCode::kUnsupported,
-                 "--json-schema and --regex: constrained output is not supported by this build"};
-  }
+  ASSIGN_OR_RETURN(const GrammarPtr grammar, options.grammar.compile());
   const Stopwatch load;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, options.model.open_engine());
   const double load_ms = load.milliseconds();
@@ -82,7 +81,12 @@ Result<void> run(const RunOptions& options) {
   const bool chat = input.chat && !request.ignore_eos;
   ReplyPrinter printer(engine->tokenizer(),
                        {.chat = chat, .thought_open = input.thought_open, .print = !as_json, .stop = request.stop});
-  const GenerationRequest asked = options.verify.empty() ? GenerationRequest{} : request;
+  ASSIGN_OR_RETURN(request.constraints, answer_constraints(grammar, input, options.prompt, *engine));
+  GenerationRequest asked;
+  if (!options.verify.empty()) {
+    asked = request;
+    ASSIGN_OR_RETURN(asked.constraints, answer_constraints(grammar, input, options.prompt, *engine));
+  }
   AnswerRecord record;
   if (!options.verify.empty()) {
     request.on_logits = [&](int32_t token, std::span<const float> logits) { record.add(token, logits); };
@@ -138,14 +142,14 @@ void add_run(CLI::App& program, Action& action) {
                                   "  lapidary run --image cat.jpg --image dog.jpg \"What differs?\"\n"
                                   "  lapidary run --audio memo.m4a \"Transcribe the recording.\"\n"
                                   "  lapidary run --tools tools.json \"What is the weather in Paris?\" --format json\n"
+                                  "  lapidary run --json-schema person.json \"Invent a person.\"\n"
+                                  "  lapidary run --regex \"yes|no\" \"Is 91 a prime number?\"\n"
                                   "  git diff | lapidary run --system \"You review code.\"");
   options->prompt.add_to(*command);
   options->sampling.add_to(*command);
   command->add_option("--logprobs", options->logprobs, "with --format json: the K best tokens at each position")
       ->check(CLI::Range(0, 64));
-  command->add_option("--json-schema", options->json_schema, "constrain the answer to a JSON schema")
-      ->type_name("FILE");
-  command->add_option("--regex", options->regex, "constrain the answer to a regular expression")->type_name("REGEX");
+  options->grammar.add_to(*command);
   command
       ->add_option(
           "--verify", options->verify,
