@@ -3,7 +3,6 @@
 #include "http/connection.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -16,10 +15,9 @@
 #include <cerrno>
 #include <chrono>
 
-#include "http/chunked_body.h"
-#include "http/listen_socket.h"
-#include "http/request_head.h"
+#include "http/request_body.h"
 #include "http/response_head.h"
+#include "http/sockets.h"
 
 namespace lapidary {
 namespace {
@@ -64,7 +62,7 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
  private:
   enum class State : uint8_t {
     kHead,    // between requests, or in a head
-    kBody,    // in a body that is wanted, or that is drained (discard_)
+    kBody,    // in a body that is wanted, or that is drained
     kAnswer,  // exchange_ is being answered; without one, the transport's own answer is on its way
     kLinger,  // everything is said; waits for the client to close first
     kClosed,
@@ -118,11 +116,8 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
   bool first_request_ = true, head_begun_ = false, body_read_ = false;
   HeadReader reader_;
   RequestHead head_;  // of the body that is being read
-  std::string body_;
-  int64_t body_left_ = 0, body_bytes_max_ = 0;
-  ChunkedBody chunks_;
-  bool discard_ = false;
-  int64_t drained_ = 0;
+  BodyReader body_;
+  int64_t linger_bytes_ = 0;  // read over since the last answer
 
   std::shared_ptr<Exchange> exchange_;
   bool own_keep_alive_ = false;
@@ -158,7 +153,7 @@ void TcpConnection::take(int descriptor, bool overloaded) {
 bool TcpConnection::wants_bytes() const {
   if (eof_ || state_ == State::kClosed) return false;
   if (state_ == State::kAnswer) return in_.size() < kPipelineBytesMax;
-  if (state_ == State::kLinger) return drained_ <= kDrainBytesMax;
+  if (state_ == State::kLinger) return linger_bytes_ <= kDrainBytesMax;
   return true;
 }
 
@@ -186,7 +181,7 @@ void TcpConnection::on_readable() {
     eof_ = true;
     return on_eof();
   } else if (state_ == State::kLinger) {
-    drained_ += got;
+    linger_bytes_ += got;
   } else {
     in_.append(scratch.data(), static_cast<size_t>(got));
     if (state_ == State::kBody) set_read_deadline(options().body_idle_seconds);
@@ -221,8 +216,6 @@ void TcpConnection::begin_request() {
   state_ = State::kHead;
   reader_ = HeadReader(options());
   body_read_ = false;
-  discard_ = false;
-  drained_ = 0;
   head_begun_ = !in_.empty();
   if (in_.empty() && in_.capacity() > (4 << 10)) in_ = {};
   set_read_deadline(first_request_ || head_begun_ ? options().header_seconds : options().keep_alive_seconds);
@@ -249,74 +242,41 @@ TcpConnection::Step TcpConnection::read_head() {
   return Step::kAgain;
 }
 
-// Decides from the head alone whether the body is read, drained or left.
+// Decides from the head alone whether the body is read, read over or left.
 void TcpConnection::begin_body(RequestHead head) {
   first_request_ = false;
   head_ = std::move(head);
-  body_.clear();
-  body_left_ = head_.content_bytes;
-  chunks_ = {};
   state_ = State::kBody;
   set_read_deadline(options().body_idle_seconds);
 
   HttpVerdict verdict;
   if (shared_->callbacks.gate) verdict = shared_->callbacks.gate(head_.http);
-  body_bytes_max_ = verdict.body_bytes_max.value_or(options().body_bytes_max);
-  const bool has_body = head_.chunked || body_left_ > 0;
-  if (!verdict.refusal && body_left_ > body_bytes_max_) {
+  const int64_t bytes_max = verdict.body_bytes_max.value_or(options().body_bytes_max);
+  body_ = BodyReader(head_, bytes_max);
+  if (verdict.refusal) return answer_own(*verdict.refusal, verdict.refusal->close);
+  if (body_.bytes_left() > bytes_max) {
     return refuse(413, "request_too_large",
-                  fmt::format("the body has {} bytes, at most {} are accepted", body_left_, body_bytes_max_),
+                  fmt::format("the body has {} bytes, at most {} are accepted", body_.bytes_left(), bytes_max),
                   head_.http, false);
   }
-  if (verdict.refusal) return answer_own(*verdict.refusal, verdict.refusal->close);
-  if (!has_body || !head_.expects_continue || !in_.empty()) return;
+  if (!head_.expects_continue || !body_.expected() || !in_.empty()) return;
   sending_ += "HTTP/1.1 100 Continue\r\n\r\n";
   flush();
 }
 
 TcpConnection::Step TcpConnection::read_body() {
-  if (discard_ && drained_ > kDrainBytesMax) {
-    own_keep_alive_ = false;
-    state_ = State::kAnswer;
-    answer_is_out();
+  const HttpProgress progress = body_.read(in_);
+  if (progress == HttpProgress::kMore) return Step::kWait;
+  if (progress == HttpProgress::kRefused && !body_.discarding()) {
+    const HttpRefusal why = body_.refusal();
+    refuse(why.status, why.code, why.message, head_.http, true);
     return Step::kAgain;
   }
-  std::string_view left = in_;
-  bool done = false;
-  if (head_.chunked) {
-    const HttpProgress progress =
-        chunks_.read(left, discard_ ? nullptr : &body_, discard_ ? INT64_MAX / 2 : body_bytes_max_);
-    if (progress == HttpProgress::kRefused) {
-      const HttpRefusal& why = chunks_.refusal();
-      if (discard_) {
-        drained_ = kDrainBytesMax + 1;
-        return Step::kAgain;
-      }
-      in_.erase(0, in_.size() - left.size());
-      refuse(why.status, why.code, why.message, head_.http, true);
-      return Step::kAgain;
-    }
-    done = progress == HttpProgress::kDone;
-  } else {
-    const size_t take = static_cast<size_t>(std::min<int64_t>(body_left_, static_cast<int64_t>(left.size())));
-    if (!discard_) {
-      // Twice as much as has come, at most what is to come: memory follows the bytes, not the promise.
-      if (body_.size() + take > body_.capacity()) {
-        body_.reserve(std::min(body_.size() + static_cast<size_t>(body_left_), 2 * (body_.size() + take)));
-      }
-      body_.append(left.substr(0, take));
-    }
-    left.remove_prefix(take);
-    body_left_ -= static_cast<int64_t>(take);
-    done = body_left_ == 0;
-  }
-  if (discard_) drained_ += static_cast<int64_t>(in_.size() - left.size());
-  in_.erase(0, in_.size() - left.size());
-  if (!done) return discard_ && drained_ > kDrainBytesMax ? Step::kAgain : Step::kWait;
   read_deadline_ = kNever;
   state_ = State::kAnswer;
-  body_read_ = true;
-  if (discard_) {
+  body_read_ = progress == HttpProgress::kDone;
+  if (body_.discarding()) {
+    own_keep_alive_ = own_keep_alive_ && body_read_;
     answer_is_out();
   } else {
     hand_over();
@@ -325,8 +285,7 @@ TcpConnection::Step TcpConnection::read_body() {
 }
 
 void TcpConnection::hand_over() {
-  exchange_ = std::make_shared<Exchange>(shared_, std::move(head_), std::move(body_));
-  body_ = {};
+  exchange_ = std::make_shared<Exchange>(shared_, std::move(head_), body_.take());
   exchange_->attach([self = shared_from_this()] { asio::post(self->strand_, [self] { self->flush(); }); });
   if (shared_->callbacks.handle) shared_->callbacks.handle(Exchange::handle(exchange_));
   flush();
@@ -351,16 +310,14 @@ void TcpConnection::refuse(int status, std::string_view code, std::string_view m
 void TcpConnection::answer_own(const HttpResponse& response, bool close) {
   const bool in_body = state_ == State::kBody;
   own_keep_alive_ = !close && in_body && head_.keep_alive && !shared_->draining && !head_.expects_continue &&
-                    body_left_ <= kDrainBytesMax;
+                    body_.bytes_left() <= kDrainBytesMax;
   const int version = in_body ? head_.http.version : 11;
   sending_ += response_head(response, BodyFraming::kLength, version, own_keep_alive_);
   const bool head_only = in_body ? head_.http.method == "HEAD" : reader_.head().http.method == "HEAD";
   if (!head_only && status_has_body(response.status)) sending_ += response.body;
   read_deadline_ = kNever;
-  body_ = {};
   if (own_keep_alive_) {
-    discard_ = true;
-    drained_ = 0;
+    body_.discard(kDrainBytesMax);
     set_read_deadline(options().body_idle_seconds);
   } else {
     state_ = State::kAnswer;
@@ -521,7 +478,7 @@ void TcpConnection::on_timer() {
 
 // The bytes that were waited for did not come.
 void TcpConnection::time_is_up() {
-  if (state_ == State::kLinger || (state_ == State::kHead && in_.empty()) || discard_) return close();
+  if (state_ == State::kLinger || (state_ == State::kHead && in_.empty()) || body_.discarding()) return close();
   if (state_ == State::kHead) {
     refuse(408, "request_timeout",
            fmt::format("the head of the request was not complete after {} seconds", options().header_seconds),
@@ -536,10 +493,7 @@ void TcpConnection::time_is_up() {
 void TcpConnection::peek() {
   peek_at_ = kNever;
   if (state_ != State::kAnswer || !exchange_ || exchange_->complete()) return;
-  pollfd look{.fd = socket_.native_handle(), .events = POLLRDHUP};
-  const int found = ::poll(&look, 1, 0);
-  const short leaving = POLLERR | POLLHUP | (options().ignore_half_close ? 0 : POLLRDHUP);
-  if (found > 0 && (look.revents & leaving) != 0) return lose();
+  if (peer_has_left(socket_.native_handle(), options().ignore_half_close)) return lose();
   wait_readable();
 }
 

@@ -20,7 +20,7 @@
 #include <unordered_map>
 
 #include "http/connection.h"
-#include "http/listen_socket.h"
+#include "http/sockets.h"
 
 namespace lapidary {
 namespace {

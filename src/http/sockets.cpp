@@ -1,9 +1,10 @@
-#include "http/listen_socket.h"
+#include "http/sockets.h"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -125,6 +126,12 @@ std::string peer_address(int descriptor) {
     }
   }
   return text;
+}
+
+bool peer_has_left(int descriptor, bool ignore_half_close) {
+  pollfd look{.fd = descriptor, .events = POLLRDHUP};
+  const int leaving = POLLERR | POLLHUP | (ignore_half_close ? 0 : POLLRDHUP);
+  return ::poll(&look, 1, 0) > 0 && (look.revents & leaving) != 0;
 }
 
 }  // namespace lapidary

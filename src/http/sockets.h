@@ -1,4 +1,4 @@
-// Sockets that listen on a host and port.
+// Sockets that listen on a host and port, and what is known about the other end of one.
 #pragma once
 
 #include <cstdint>
@@ -19,5 +19,9 @@ Result<ListenSockets> open_listen_sockets(const std::string& host, uint16_t port
 
 // What a socket's other end is called: "127.0.0.1", "::1"; an IPv4 client of an IPv6 socket by its IPv4 address.
 std::string peer_address(int descriptor);
+
+// True when the other end has closed or reset the connection, or shut its sending side unless that is ignored, even
+// while bytes it sent before are unread.
+bool peer_has_left(int descriptor, bool ignore_half_close);
 
 }  // namespace lapidary
