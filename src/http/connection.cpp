@@ -138,8 +138,7 @@ void TcpConnection::take(int descriptor, bool overloaded) {
     ::close(descriptor);
     return close();
   }
-  socket_.set_option(asio::ip::tcp::no_delay(true), problem);
-  socket_.set_option(asio::socket_base::keep_alive(true), problem);
+  set_client_options(descriptor, options().write_idle_seconds);
   client_ = peer_address(descriptor);
   begin_request();
   if (overloaded) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -108,6 +109,18 @@ Result<ListenSockets> open_listen_sockets(const std::string& host, uint16_t port
   if (problem == EADDRNOTAVAIL)
     return Error{ErrorCode::kInvalidArgument, where() + "the host is no address of this machine"};
   return Error{ErrorCode::kInvalidArgument, where() + std::strerror(problem)};
+}
+
+void set_client_options(int descriptor, int silence_seconds) {
+  constexpr int kProbeIdleSeconds = 30, kProbeSeconds = 10;
+  const auto set = [&](int level, int option, int value) {
+    setsockopt(descriptor, level, option, &value, sizeof value);
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kProbeIdleSeconds);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kProbeSeconds);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, silence_seconds * 1000);
 }
 
 std::string peer_address(int descriptor) {

@@ -17,6 +17,10 @@ struct ListenSockets {
 // host: an address ("::1", "[::1]", "0.0.0.0") or a name of this machine. Errors: as HttpServer::listen.
 Result<ListenSockets> open_listen_sockets(const std::string& host, uint16_t port);
 
+// Small writes go out at once, and a client whose machine or network has vanished is noticed: when it acknowledges
+// nothing for so many seconds, or has nothing to acknowledge and does not answer probes.
+void set_client_options(int descriptor, int silence_seconds);
+
 // What a socket's other end is called: "127.0.0.1", "::1"; an IPv4 client of an IPv6 socket by its IPv4 address.
 std::string peer_address(int descriptor);
 
