@@ -30,6 +30,7 @@ using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Strand
 
 constexpr Clock::time_point kNever = Clock::time_point::max();
 constexpr size_t kReadBytes = 64 << 10;         // of one recv
+constexpr int kReadsInARow = 16;
 constexpr size_t kPipelineBytesMax = 64 << 10;  // read ahead while a request is being answered
 constexpr int64_t kDrainBytesMax = 1 << 20;     // of a body that nobody wants
 constexpr std::chrono::seconds kLinger{1};      // for a client to read the last answer before the socket closes
@@ -173,18 +174,27 @@ void TcpConnection::wait_readable() {
 void TcpConnection::on_readable() {
   if (!wants_bytes()) return wait_readable();
   thread_local std::array<char, kReadBytes> scratch;
-  const ssize_t got = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), MSG_DONTWAIT);
-  if (got < 0) {
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return lose();
-  } else if (got == 0) {
-    eof_ = true;
-    return on_eof();
-  } else if (state_ == State::kLinger) {
-    linger_bytes_ += got;
-  } else {
+  // A large body is read several times in a row: going back to wait costs more than reading.
+  for (int i = 0; i < kReadsInARow; ++i) {
+    const ssize_t got = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), MSG_DONTWAIT);
+    if (got < 0) {
+      if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return lose();
+      break;
+    }
+    if (got == 0) {
+      eof_ = true;
+      break;
+    }
+    if (state_ == State::kLinger) {
+      linger_bytes_ += got;
+      break;
+    }
     in_.append(scratch.data(), static_cast<size_t>(got));
-    if (state_ == State::kBody) set_read_deadline(options().body_idle_seconds);
+    if (state_ != State::kBody) break;
+    set_read_deadline(options().body_idle_seconds);
+    if (static_cast<int64_t>(in_.size()) >= body_.bytes_left()) break;
   }
+  if (eof_) return on_eof();
   advance();
 }
 
@@ -195,6 +205,10 @@ void TcpConnection::on_eof() {
       return wait_readable();
     case State::kHead:
       return advance();  // requests that came before the end are answered
+    case State::kBody:
+      advance();
+      if (state_ == State::kBody) close();  // it will not become complete
+      return;
     default:
       return close();
   }

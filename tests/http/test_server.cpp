@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <thread>
 #include <utility>
 
@@ -80,13 +81,13 @@ bool RawClient::receive(Clock::time_point until) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
   pollfd look{.fd = descriptor_, .events = POLLIN};
   if (left < 0 || ::poll(&look, 1, static_cast<int>(left)) <= 0) return false;
-  char bytes[16384];
-  const ssize_t got = ::recv(descriptor_, bytes, sizeof bytes, 0);
+  thread_local std::array<char, 256 << 10> bytes;
+  const ssize_t got = ::recv(descriptor_, bytes.data(), bytes.size(), 0);
   if (got <= 0) {
     ended_ = true;
     return false;
   }
-  buffer_.append(bytes, static_cast<size_t>(got));
+  buffer_.append(bytes.data(), static_cast<size_t>(got));
   return true;
 }
 
