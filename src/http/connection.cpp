@@ -29,7 +29,7 @@ using Socket = asio::basic_stream_socket<asio::ip::tcp, Strand>;
 using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Strand>;
 
 constexpr Clock::time_point kNever = Clock::time_point::max();
-constexpr size_t kReadBytes = 64 << 10;         // of one recv
+constexpr size_t kReadBytes = 64 << 10;  // of one recv
 constexpr int kReadsInARow = 16;
 constexpr size_t kPipelineBytesMax = 64 << 10;  // read ahead while a request is being answered
 constexpr int64_t kDrainBytesMax = 1 << 20;     // of a body that nobody wants
@@ -194,24 +194,14 @@ void TcpConnection::on_readable() {
     set_read_deadline(options().body_idle_seconds);
     if (static_cast<int64_t>(in_.size()) >= body_.bytes_left()) break;
   }
-  if (eof_) return on_eof();
   advance();
+  if (eof_) on_eof();
 }
 
+// Nothing more will come, and what came has been made use of.
 void TcpConnection::on_eof() {
-  switch (state_) {
-    case State::kAnswer:
-      if (exchange_ && !exchange_->complete() && !options().ignore_half_close) return lose();
-      return wait_readable();
-    case State::kHead:
-      return advance();  // requests that came before the end are answered
-    case State::kBody:
-      advance();
-      if (state_ == State::kBody) close();  // it will not become complete
-      return;
-    default:
-      return close();
-  }
+  if (state_ != State::kAnswer) return close();
+  if (exchange_ && !exchange_->complete() && !options().ignore_half_close) lose();
 }
 
 // Does what the bytes at hand allow, then waits for more.
