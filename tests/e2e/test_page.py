@@ -176,6 +176,20 @@ def test_a_tool_call_is_shown_and_its_result_sent(page, mock):
     assert (second["tool_call_id"], second["content"]) == (call["tool_calls"][1]["id"], "started")
 
 
+def test_a_call_that_nobody_answers_is_not_repeated(page, mock):
+    page.send("call get_weather")
+    page.send("never mind")
+    assert [message["role"] for message in mock.requests[1]["messages"]] == ["user", "user"]
+
+
+def test_an_answer_survives_a_closed_page(page):
+    page.type_and_send("endless")
+    page.wait(lambda: "word150 " in page.text(".answer"), 60)
+    page.browser.refresh()
+    page.ready()
+    assert "word100 " in page.text(".answer") and "before the answer was complete" in page.text(".notice")
+
+
 def test_attachments_in_order_with_previews(page, mock, tree):
     for name in ("picture.jpg", "recording.wav", "video.mp4", "tools.json"):
         page.attach(tree / "examples" / name)

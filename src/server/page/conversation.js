@@ -100,10 +100,13 @@ export async function request_messages(messages, system, blob_of) {
       out.push({role: "user", content: parts.length === 1 && parts[0].type === "text" ? parts[0].text : parts});
     } else if (message.role === "tool") {
       out.push({role: "tool", tool_call_id: message.call, content: message.text});
-    } else if (message.text !== "" || message.calls.length > 0) {
+    } else {
+      // Calls that nobody answered are left out: the model would wait for what never came.
+      const calls = messages[i + 1]?.role === "tool" ? message.calls : [];
+      if (message.text === "" && calls.length === 0) continue;
       const reply = {role: "assistant", content: message.text === "" ? null : message.text};
-      if (message.calls.length > 0) {
-        reply.tool_calls = message.calls.map((call) => ({
+      if (calls.length > 0) {
+        reply.tool_calls = calls.map((call) => ({
           id: call.id, type: "function", function: {name: call.name, arguments: call.arguments},
         }));
       }

@@ -11,7 +11,9 @@ export class Follow {
     scroller.addEventListener("scroll", () => this.scrolled(), {passive: true});
     scroller.addEventListener("wheel", (event) => event.deltaY < 0 && this.leave(), {passive: true});
     button.addEventListener("click", () => this.jump());
-    new ResizeObserver(() => this.grown()).observe(scroller);
+    const observer = new ResizeObserver(() => this.grown());  // of pictures that arrive, too
+    observer.observe(scroller);
+    observer.observe(scroller.firstElementChild);
   }
 
   distance() {

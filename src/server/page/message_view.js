@@ -162,6 +162,8 @@ export class ReplyView {
           message.error.code ? el("code", {}, message.error.code) : null)));
     } else if (message.stopped) {
       notices.push(el("p", {class: "notice"}, "Stopped."));
+    } else if (message.finish === null) {
+      notices.push(el("p", {class: "notice"}, "The page was closed before the answer was complete."));
     } else if (message.finish === "length") {
       notices.push(el("p", {class: "notice"}, "The answer was cut off: its length limit or the context is used up."));
     } else if (message.text === "" && message.calls.length === 0) {

@@ -26,9 +26,10 @@ export class ToolCalls {
       if (last) this.element.lastChild.querySelector("code").textContent = pretty(last.arguments);
       return;
     }
+    const asks = !arriving && message.finish === "tool_calls";  // a call that was cut off cannot be answered
     const open = calls.filter((call) => !results.has(call.id));
-    this.element.replaceChildren(...calls.map((call) => this.card(call, results.get(call.id), !arriving && !message.error)));
-    if (!arriving && !message.error && open.length > 0) this.element.append(this.send_row(message));
+    this.element.replaceChildren(...calls.map((call) => this.card(call, results.get(call.id), asks)));
+    if (asks && open.length > 0) this.element.append(this.send_row(message));
   }
 
   card(call, result, asks) {
