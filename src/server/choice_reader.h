@@ -49,7 +49,7 @@ struct ChoiceResult {
   std::vector<CallResult> calls;
   std::vector<TokenLogprob> logprobs;         // of the tokens of text
   std::vector<TokenLogprob> prompt_logprobs;  // when asked for, of the first choice
-  std::vector<int32_t> tokens;         // without the one that ended the answer
+  std::vector<int32_t> tokens;                // without the one that ended the answer
   AnswerEnd end = AnswerEnd::kNone;
   std::string stop_string;            // of kStopString
   std::optional<int32_t> stop_token;  // of kStop, when the request named it

@@ -10,14 +10,14 @@ namespace lapidary::server {
 namespace {
 
 // vLLM's buckets: dashboards add up the series of both.
-const std::vector<double> kTtftBounds = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,  0.25, 0.5,
-                                         0.75,  1,     2.5,  5,    7.5,  10,   20,   40,   80,   160};
+const std::vector<double> kTtftBounds = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5,
+                                         0.75,  1,     2.5,  5,    7.5,  10,   20,   40,  80,   160};
 const std::vector<double> kItlBounds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,
                                         0.3,   0.4,    0.5,   0.75, 1,     2.5,  5,     7.5, 10};
 const std::vector<double> kSecondsBounds = {0.05, 0.1, 0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,
                                             10,   15,  20,  30,  40,  50, 60,  120, 240, 480};
-const std::vector<double> kTokenBounds = {1,    2,    5,     10,    20,    50,     100,    200,   500,
-                                          1000, 2000, 5000,  10000, 20000, 50000,  100000, 200000};
+const std::vector<double> kTokenBounds = {1,    2,    5,    10,    20,    50,    100,    200,   500,
+                                          1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000};
 const std::vector<double> kChoiceBounds = {1, 2, 5, 10, 20};
 const std::vector<double> kHttpBounds = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
 
@@ -188,7 +188,8 @@ void Metrics::write_engine(const MetricsContext& context, std::string& out) cons
   counter("vllm:spec_decode_num_drafts_total", "Rounds with drafts.", engine.drafts.rounds);
   counter("vllm:spec_decode_num_draft_tokens_total", "Tokens that were drafted.", engine.drafts.proposed);
   counter("vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens that were kept.", engine.drafts.accepted);
-  declare("vllm:spec_decode_num_accepted_tokens_per_pos_total", "counter", "The same by their place in the draft.", out);
+  declare("vllm:spec_decode_num_accepted_tokens_per_pos_total", "counter", "The same by their place in the draft.",
+          out);
   for (size_t i = 0; i < engine.drafts.accepted_at.size(); ++i)
     out += fmt::format("vllm:spec_decode_num_accepted_tokens_per_pos_total{{{},position=\"{}\"}} {}\n", labels, i,
                        engine.drafts.accepted_at[i]);
@@ -222,7 +223,9 @@ void Metrics::write_answers(const std::string& labels, std::string& out) const {
 
 void Metrics::write_llama(const MetricsContext& context, std::string& out) const {
   const EngineStatus& engine = context.engine;
-  const auto per_second = [](int64_t tokens, double seconds) { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0; };
+  const auto per_second = [](int64_t tokens, double seconds) {
+    return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+  };
   value("llamacpp:prompt_tokens_total", "counter", "Prompt tokens.", "", prompt_tokens_, out);
   value("llamacpp:prompt_seconds_total", "counter", "Seconds for prompts.", "", prefill_seconds_, out);
   value("llamacpp:tokens_predicted_total", "counter", "Tokens of answers.", "", generation_tokens_, out);
@@ -238,7 +241,8 @@ void Metrics::write_llama(const MetricsContext& context, std::string& out) const
         engine.steps > 0 ? static_cast<double>(generation_tokens_) / static_cast<double>(engine.steps) : 0, out);
   value("llamacpp:n_tokens_max", "counter", "The longest prompt and answer together.", "", tokens_max_seen_, out);
   value("llamacpp:spec_decode_num_drafts_total", "counter", "Rounds with drafts.", "", engine.drafts.rounds, out);
-  value("llamacpp:spec_decode_num_draft_tokens_total", "counter", "Tokens that were drafted.", "", engine.drafts.proposed, out);
+  value("llamacpp:spec_decode_num_draft_tokens_total", "counter", "Tokens that were drafted.", "",
+        engine.drafts.proposed, out);
   value("llamacpp:spec_decode_num_accepted_tokens_total", "counter", "Drafted tokens that were kept.", "",
         engine.drafts.accepted, out);
 }

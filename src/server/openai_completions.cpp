@@ -139,15 +139,20 @@ class Completions : public std::enable_shared_from_this<Completions> {
 
  private:
   Json head() const {
-    return {{"id", id_}, {"object", "text_completion"}, {"created", created_}, {"model", model_},
+    return {{"id", id_},
+            {"object", "text_completion"},
+            {"created", created_},
+            {"model", model_},
             {"system_fingerprint", fingerprint_}};
   }
 
   Json chunk(size_t index, const std::string& text, Json logprobs, Json finish_reason) const {
     Json json = head();
     json["choices"] = Json::array();
-    json["choices"].push_back(
-        {{"index", index}, {"text", text}, {"logprobs", std::move(logprobs)}, {"finish_reason", std::move(finish_reason)}});
+    json["choices"].push_back({{"index", index},
+                               {"text", text},
+                               {"logprobs", std::move(logprobs)},
+                               {"finish_reason", std::move(finish_reason)}});
     if (style_.include_usage) json["usage"] = nullptr;
     return json;
   }
@@ -230,14 +235,16 @@ class Completions : public std::enable_shared_from_this<Completions> {
     Json& list = json["choices"] = Json::array();
     for (size_t prompt = 0; prompt < prompts_.size(); ++prompt) {
       const std::vector<TokenLogprob>& scored = results_[prompt].choices.front().prompt_logprobs;
-      for (const ChoiceResult& choice : results_[prompt].choices) list.push_back(choice_json(prompt, scored, choice, list.size()));
+      for (const ChoiceResult& choice : results_[prompt].choices)
+        list.push_back(choice_json(prompt, scored, choice, list.size()));
     }
     json["usage"] = usage_json();
     json["timings"] = timings_json(total());
     call_.respond_json(json);
   }
 
-  Json choice_json(size_t prompt, const std::vector<TokenLogprob>& scored, const ChoiceResult& choice, size_t index) const {
+  Json choice_json(size_t prompt, const std::vector<TokenLogprob>& scored, const ChoiceResult& choice,
+                   size_t index) const {
     Json logprobs = nullptr;
     if (style_.logprobs) {
       LogprobLists made(tokenizer_, *style_.logprobs, 0);
@@ -290,12 +297,14 @@ bool is_token_list(const Json& json) {
          std::all_of(json.begin(), json.end(), [](const Json& each) { return each.is_number_integer(); });
 }
 
-void add_tokens(const Service& service, const RequestReader& reader, const Json& list, std::vector<TextPrompt>& prompts) {
+void add_tokens(const Service& service, const RequestReader& reader, const Json& list,
+                std::vector<TextPrompt>& prompts) {
   TextPrompt prompt;
   for (const Json& id : list) {
     const int64_t token = id.is_number_unsigned() && id.get<uint64_t>() > INT32_MAX ? -1 : id.get<int64_t>();
     if (token < 0 || token >= service.card().vocab)
-      return reader.fail_value("prompt", fmt::format("expected token ids below {}, found {}", service.card().vocab, dump_json(id)));
+      return reader.fail_value(
+          "prompt", fmt::format("expected token ids below {}, found {}", service.card().vocab, dump_json(id)));
     prompt.tokens.push_back(static_cast<int32_t>(token));
   }
   prompt.text = service.tokenizer().decode(prompt.tokens);
@@ -306,7 +315,8 @@ void add_text(Service& service, const std::string& text, bool add_bos, std::vect
   TextPrompt prompt{service.tokenizer().encode(text, SpecialTokens::kRecognise), text};
   const int32_t bos = service.engine().engine().model().config().bos_id;
   // A prompt that brings its own must not get two.
-  if (add_bos && (prompt.tokens.empty() || prompt.tokens.front() != bos)) prompt.tokens.insert(prompt.tokens.begin(), bos);
+  if (add_bos && (prompt.tokens.empty() || prompt.tokens.front() != bos))
+    prompt.tokens.insert(prompt.tokens.begin(), bos);
   prompts.push_back(std::move(prompt));
 }
 
@@ -346,7 +356,8 @@ void read_style(const Service& service, const RequestReader& reader, CompletionS
   if (reader.has("stream_options") && !style.stream) reader.fail_value("stream_options", "only with stream: true");
   style.include_usage = reader.inside("stream_options").boolean("include_usage").value_or(false);
   style.echo = reader.boolean("echo").value_or(false);
-  style.keep_alive_seconds = reader.number("sse_ping_interval", -1, 3600).value_or(service.options().keep_alive_seconds);
+  style.keep_alive_seconds =
+      reader.number("sse_ping_interval", -1, 3600).value_or(service.options().keep_alive_seconds);
   // vLLM's clients send a number, llama-server's and some others' true.
   const Json* logprobs = reader.find("logprobs");
   if (logprobs && logprobs->is_boolean()) {
@@ -394,11 +405,13 @@ void handle_completions(Service& service, const Call& call) {
     answer->arrived = call.arrived;
     answers.push_back(std::move(*answer));
   }
-  const auto all = std::make_shared<Completions>(service, call, request.model.empty() ? service.card().id : request.model,
-                                                 style, std::move(prompts), request.choices);
+  const auto all =
+      std::make_shared<Completions>(service, call, request.model.empty() ? service.card().id : request.model, style,
+                                    std::move(prompts), request.choices);
   std::vector<std::shared_ptr<Answer>> started;
   for (size_t i = 0; i < answers.size(); ++i) {
-    auto answer = service.start(call.surface, std::move(answers[i]), nullptr, std::make_unique<CompletionWriter>(all, i), call.handler);
+    auto answer = service.start(call.surface, std::move(answers[i]), nullptr,
+                                std::make_unique<CompletionWriter>(all, i), call.handler);
     if (!answer) {
       for (const auto& each : started) each->cancel();
       return call.fail(answer.error());

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/utf8.h"
+#include "ops/batch.h"
 #include "prompt/media_shelf.h"
 #include "server/openai_chat.h"
 #include "server/openai_json.h"
@@ -142,9 +143,27 @@ void handle_detokenize(Service& service, const Call& call) {
   call.respond_json({{"content", text}, {"prompt", text}});
 }
 
+void handle_metrics(Service& service, const Call& call) {
+  if (!service.options().metrics)
+    return call.fail({ErrorKind::kNotSupported, "", "metrics are switched off on this server (--no-metrics)"});
+  const Engine& engine = service.engine().engine();
+  MetricsContext context;
+  context.model = service.card().id;
+  context.page_positions = kPagePositions;
+  context.global_pages = engine.memory().global_pages;
+  context.sequences_max = engine.options().sequences_max;
+  context.engine = engine.status();
+  call.respond_text(service.metrics().text(context), "text/plain; version=0.0.4; charset=utf-8");
+}
+
+void handle_embeddings(Service& service, const Call& call) {
+  call.fail({ErrorKind::kNotSupported, "unsupported_endpoint",
+             fmt::format("{} is a chat model and gives no embeddings; run a server with an embedding model for that",
+                         service.card().id)});
+}
+
 void handle_switched_off(Service&, const Call& call) {
-  call.fail({ErrorKind::kNotSupported, "",
-             "this endpoint is not offered: it would show or change what other clients' requests hold"});
+  call.fail({ErrorKind::kNotSupported, "", fmt::format("{} is not offered by this server", call.handler)});
 }
 
 }  // namespace lapidary::server

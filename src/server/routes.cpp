@@ -4,7 +4,9 @@
 
 #include "server/model_routes.h"
 #include "server/openai_chat.h"
+#include "server/openai_completions.h"
 #include "server/operations.h"
+#include "server/page_routes.h"
 
 namespace lapidary::server {
 namespace {
@@ -20,6 +22,12 @@ constexpr Route kRoutes[] = {
     {"GET", "/models", kOpenAi, handle_models},
     {"GET", "/v1/models/{id...}", kOpenAi, handle_model},
     {"GET", "/models/{id...}", kOpenAi, handle_model},
+    {"POST", "/v1/completions", kOpenAi, handle_completions},
+    {"POST", "/v1/embeddings", kOpenAi, handle_embeddings},
+    {"POST", "/embeddings", kOpenAi, handle_embeddings},
+    {"GET", "/", kOpenAi, handle_root, true},
+    {"GET", "/page/{name}", kOpenAi, handle_page_file, true},
+    {"GET", "/metrics", kOpenAi, handle_metrics, false, true},
     {"GET", "/health", kOpenAi, handle_health, true, true},
     {"GET", "/v1/health", kOpenAi, handle_health, true, true},
     {"GET", "/healthz", kOpenAi, handle_live, true, true},
@@ -31,6 +39,11 @@ constexpr Route kRoutes[] = {
     {"GET", "/props", kOpenAi, handle_props},
     {"POST", "/props", kOpenAi, handle_switched_off},
     {"GET", "/slots", kOpenAi, handle_switched_off},
+    {"POST", "/slots/{id}", kOpenAi, handle_switched_off},
+    {"POST", "/infill", kOpenAi, handle_switched_off},
+    {"POST", "/rerank", kOpenAi, handle_switched_off},
+    {"POST", "/v1/rerank", kOpenAi, handle_switched_off},
+    {"GET", "/lora-adapters", kOpenAi, handle_switched_off},
     {"POST", "/tokenize", kOpenAi, handle_tokenize},
     {"POST", "/detokenize", kOpenAi, handle_detokenize},
 };
