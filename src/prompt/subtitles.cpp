@@ -1,11 +1,11 @@
-#include "cli/subtitles.h"
+#include "prompt/subtitles.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
-namespace lapidary::cli {
+namespace lapidary {
 namespace {
 
 std::string escaped(char c, SubtitleFormat format) {
@@ -53,4 +53,13 @@ std::string subtitle_cue(int64_t number, double begin, double end, std::string_v
                      cue_text(text, format));
 }
 
-}  // namespace lapidary::cli
+std::string subtitles(std::span<const TranscribedWindow> windows, SubtitleFormat format) {
+  std::string out(subtitle_header(format));
+  int64_t cues = 0;
+  for (const TranscribedWindow& window : windows) {
+    if (!window.text.empty()) out += subtitle_cue(++cues, window.begin, window.end, window.text, format);
+  }
+  return out;
+}
+
+}  // namespace lapidary

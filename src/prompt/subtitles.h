@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
-namespace lapidary::cli {
+#include "prompt/transcription.h"
+
+namespace lapidary {
 
 enum class SubtitleFormat : uint8_t { kSrt, kVtt };
 
@@ -19,4 +22,7 @@ std::string_view subtitle_header(SubtitleFormat format);
 // lines are left out, and WebVTT's own characters are escaped. number counts from 1.
 std::string subtitle_cue(int64_t number, double begin, double end, std::string_view text, SubtitleFormat format);
 
-}  // namespace lapidary::cli
+// All windows in which something was said, header and cues.
+std::string subtitles(std::span<const TranscribedWindow> windows, SubtitleFormat format);
+
+}  // namespace lapidary

@@ -1,8 +1,8 @@
-#include "cli/subtitles.h"
+#include "prompt/subtitles.h"
 
 #include <gtest/gtest.h>
 
-namespace lapidary::cli {
+namespace lapidary {
 namespace {
 
 TEST(Subtitles, Times) {
@@ -35,4 +35,4 @@ TEST(Subtitles, TextStaysText) {
 }
 
 }  // namespace
-}  // namespace lapidary::cli
+}  // namespace lapidary
