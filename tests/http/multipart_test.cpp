@@ -18,10 +18,10 @@ std::string part(const std::string& disposition, const std::string& body, const 
 
 TEST(Multipart, ReadsFieldsAndFilesInAnyOrder) {
   const std::string file("\x00\r\n--\r\n--Bx\r\n--C\r\n\xff", 20);
-  const auto parts = parse_multipart(
-      kType, part(R"(name="file"; filename="speech.wav")", file, "CONTENT-type: application/octet-stream\r\n") +
-                 part(R"(name="model")", "gemma") + part("name=empty", "") + part("filename=f; name=file2", "") +
-                 "--B--\r\n");
+  const std::string body =
+      part(R"(name="file"; filename="speech.wav")", file, "CONTENT-type: application/octet-stream\r\n") +
+      part(R"(name="model")", "gemma") + part("name=empty", "") + part("filename=f; name=file2", "") + "--B--\r\n";
+  const auto parts = parse_multipart(kType, body);
   ASSERT_TRUE(parts) << parts.error().message;
   ASSERT_EQ(parts->size(), 4u);
   EXPECT_EQ((*parts)[0].name, "file");
