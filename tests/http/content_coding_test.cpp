@@ -46,7 +46,7 @@ std::string prose(size_t bytes) {
 }
 
 TEST(ContentCoding, UndoesEachCoding) {
-  for (const size_t bytes : {0, 1, 1000, 65536, 3'000'000}) {
+  for (const size_t bytes : {0, 1, 1000, 65536, 300'000}) {
     const std::string text = prose(bytes);
     EXPECT_EQ(*decode_content("", text), text);
     EXPECT_EQ(*decode_content("identity", text), text);
@@ -96,7 +96,7 @@ TEST(ContentCoding, RefusesDamage) {
 }
 
 TEST(ContentCoding, RefusesBombsEarly) {
-  const std::string zeros(64 << 20, '\0');
+  const std::string zeros(8 << 20, '\0');
   for (const auto& [coding, bytes] : std::vector<std::pair<const char*, std::string>>{
            {"gzip", deflated(zeros, 31)}, {"deflate", deflated(zeros, 15)}, {"zstd", zstd(zeros)}}) {
     const auto decoded = decode_content(coding, bytes);
@@ -114,9 +114,9 @@ TEST(ContentCoding, RefusesBombsEarly) {
 }
 
 TEST(ContentCoding, BoundsTheWindow) {
-  const std::string text = prose(20 << 20);
-  EXPECT_TRUE(decode_content("zstd", zstd(text, 3, 23)));
-  const auto wide = decode_content("zstd", zstd(text, 3, 24));
+  const std::string text = prose(9 << 20);
+  EXPECT_TRUE(decode_content("zstd", zstd(text, 1, 23)));
+  const auto wide = decode_content("zstd", zstd(text, 1, 24));
   ASSERT_FALSE(wide);
   EXPECT_EQ(wide.error().code, ErrorCode::kExhausted) << wide.error().message;
 }
