@@ -37,7 +37,7 @@ TALK = [
     (["Which shapes do you know?", "What shapes can you see?", "List the shapes you know."],
      "I know the circle, the square, the triangle, the star, the cross, the ring and the heart."),
     (["How big are you?", "How large are you?", "How many parameters do you have?", "What size are you?"],
-     "I have about ten million parameters. That is very small."),
+     "I have about eight million parameters. That is very small."),
     (["Who made you?", "Who trained you?", "Where do you come from?", "How were you made?"],
      "I was trained from scratch for Lapidary, on synthetic pictures, recordings and videos."),
     (["What is Lapidary?", "Tell me about Lapidary.", "What does Lapidary do?", "What's Lapidary?"],
@@ -76,36 +76,57 @@ ITEMS = ("bread milk apples pasta tickets lamps chairs books shoes flowers rice 
 TEST_ITEMS = "pears socks gloves nails".split()
 SYLLABLES = ("ba be bo da de do fa fi ga go ka ke ko la le li lo ma me mi mo na ne no pa pe po ra re ri ro sa se so ta te ti "
              "to va ve vi vo za ze zo ran mel tor vin dal kor sen bar lin mar").split()
-# Tool families: names a tool of this kind may have, its description, its parameters (name choices, type, description,
-# kind of value) and requests. Held-out names are those built from the `TEST_*` parts.
-VERBS = "get fetch find look_up query read show request ask_for check".split()
-TEST_VERBS = "retrieve obtain".split()
+LANGUAGES = "German French Spanish Italian Polish Dutch Greek Danish".split()
+# Tool families: verbs that names of such tools begin with, held-out ones, nouns, descriptions, parameters (name choices,
+# type, description, kind of value) and requests. Held-out names are those built from held-out verbs and qualifiers.
+ASK, TEST_ASK = "get fetch find look_up query read show request ask_for check", "retrieve obtain"
+SET, TEST_SET = "set change adjust switch put control update", "regulate tune"
 FAMILIES = [
-    ("weather forecast current_weather weather_report", "Get the current weather", [
+    (ASK, TEST_ASK, "weather forecast current_weather weather_report", ["Get the current weather", "The weather in a city"], [
         (["city", "place", "location", "town"], "string", "The city", "city")],
      ["What is the weather in {0}?", "How is the weather in {0}?", "Tell me the weather in {0}.", "Is it raining in {0}?",
       "What's the weather like in {0}?", "Weather in {0}, please."]),
-    ("time local_time clock", "Get the local time", [(["city", "place", "zone"], "string", "The city", "city")],
+    (ASK, TEST_ASK, "time local_time clock", ["Get the local time", "The time in a city"], [
+        (["city", "place", "zone"], "string", "The city", "city")],
      ["What time is it in {0}?", "Tell me the time in {0}.", "How late is it in {0}?"]),
-    ("timer alarm countdown", "Set a timer", [(["minutes", "duration", "length"], "integer", "Minutes", "number")],
-     ["Set a timer for {0} minutes.", "Wake me in {0} minutes.", "Start a timer of {0} minutes."]),
-    ("price cost offer", "Get the price of an item", [(["item", "product", "article"], "string", "The item", "item")],
+    ("set start make create add begin new", "launch activate", "timer alarm countdown", ["Set a timer", "Start a timer"], [
+        (["minutes", "duration", "length"], "integer", "Minutes", "number")],
+     ["Set a timer for {0} minutes.", "Wake me in {0} minutes.", "Start a timer of {0} minutes.", "Set an alarm in {0} minutes."]),
+    (ASK, TEST_ASK, "price cost offer", ["Get the price of an item", "What an item costs"], [
+        (["item", "product", "article"], "string", "The item", "item")],
      ["What is the price of {0}?", "How much do {0} cost?", "Tell me the price of {0}."]),
-    ("message note mail", "Send a message", [
+    ("send write post deliver compose", "dispatch transmit", "message note mail", ["Send a message", "Write to somebody"], [
         (["to", "person", "receiver"], "string", "Who gets it", "person"), (["about", "topic"], "string", "The topic", "item")],
      ["Send {0} a message about {1}.", "Write to {0} about {1}.", "Tell {0} about {1}."]),
-    ("order purchase shopping", "Order an item", [
+    ("order buy purchase get place make", "acquire procure", "order item product shopping purchase", ["Order an item", "Buy something"], [
         (["item", "product"], "string", "The item", "item"), (["count", "amount", "number"], "integer", "How many", "number")],
      ["Order {1} {0}.", "Buy {1} {0}.", "I need {1} {0}."]),
-    ("train connection route", "Find a train", [
+    (ASK + " search plan book", TEST_ASK, "train connection route trip", ["Find a train", "Find a connection"], [
         (["from", "start", "origin"], "string", "Start", "city"), (["to", "destination", "goal"], "string", "Destination", "city")],
      ["Find a train from {0} to {1}.", "How do I get from {0} to {1}?", "I want to go from {0} to {1}."]),
-    ("population people size", "Get the population of a city", [(["city", "place", "town"], "string", "The city", "city")],
+    (ASK + " count", TEST_ASK, "population people size", ["Get the population of a city", "How many people live in a city"], [
+        (["city", "place", "town"], "string", "The city", "city")],
      ["How many people live in {0}?", "What is the population of {0}?"]),
-    ("light lamp brightness", "Set the brightness of a lamp", [
+    (SET + " dim", TEST_SET, "light lamp brightness", ["Set the brightness of a lamp", "Dim a light"], [
         (["level", "percent", "brightness"], "integer", "Percent", "number"), (["room", "place"], "string", "The room", "room")],
      ["Set the light in the {1} to {0} percent.", "Dim the {1} light to {0} percent."]),
+    (SET + " heat", TEST_SET, "heating temperature thermostat", ["Set the temperature of a room", "Set the heating"], [
+        (["degrees", "temperature", "value"], "integer", "Degrees", "number"), (["room", "place"], "string", "The room", "room")],
+     ["Set the heating in the {1} to {0} degrees.", "Heat the {1} to {0} degrees.", "Make it {0} degrees in the {1}."]),
+    ("play start put_on stream", "perform launch", "song music track album", ["Play a song", "Play music"], [
+        (["title", "name", "song"], "string", "The title", "title")],
+     ["Play {0}.", "Play the song {0}.", "I want to hear {0}."]),
+    ("add create set save write make", "store record", "reminder task note event", ["Add a reminder", "Remember something"], [
+        (["text", "what", "topic"], "string", "What about", "item"), (["hour", "time", "at"], "integer", "The hour", "number")],
+     ["Remind me about {0} at {1}.", "Add a reminder about {0} at {1}."]),
+    ("translate say convert get", "render express", "word text translation", ["Translate a word", "Translate into another language"], [
+        (["word", "text"], "string", "The word", "item"), (["language", "into", "target"], "string", "The language", "language")],
+     ["Translate {0} into {1}.", "What does {0} mean in {1}?", "How do I say {0} in {1}?"]),
 ]
+OTHER_VERBS = ("list open close scan submit call handle run do inspect locate measure compute pick choose take bring give watch "
+               "print save load move turn lookup report tell manage use access pull receive try want need please").split()
+QUALIFIERS = "current local new my daily quick simple home smart city online next one the".split()
+TEST_QUALIFIERS = "present actual private".split()
 ROOMS = "kitchen bedroom garden office hall cellar attic bathroom".split()
 RESULTS = {
     "weather": ["{n} degrees and {s}", "{s}, {n} degrees", "{s}"], "time": ["{n}:{m}"], "price": ["{n} euros", "{n} dollars"],
@@ -130,8 +151,10 @@ def made_up(rng):
 def value_of(rng, kind, test):
     if kind == "number":
         return int(rng.integers(2, 60))
-    if kind == "room":
-        return pick(rng, ROOMS)
+    if kind in ("room", "language"):
+        return pick(rng, ROOMS if kind == "room" else LANGUAGES)
+    if kind == "title":
+        return " ".join(made_up(rng) for _ in range(rng.integers(1, 3)))
     seen, held = {"city": (CITIES, TEST_CITIES), "person": (PEOPLE, TEST_PEOPLE), "item": (ITEMS, TEST_ITEMS)}[kind]
     if test:
         return pick(rng, held) if rng.random() < 0.5 else made_up(rng)
@@ -140,35 +163,65 @@ def value_of(rng, kind, test):
     return pick(rng, seen)
 
 
+def tool_name(rng, family, test):
+    """A name for a tool of a family. A third of those of training say nothing, so that they have to be copied."""
+    verbs, test_verbs, nouns = (words.split() for words in FAMILIES[family][:3])
+    verb, noun = pick(rng, test_verbs if test else verbs), pick(rng, nouns)
+    qualifier = pick(rng, TEST_QUALIFIERS if test else QUALIFIERS)
+    style = rng.random()
+    if test:
+        return (f"{verb}_{noun}" if style < 0.5 else f"{verb}_{qualifier}_{noun}" if style < 0.7
+                else f"{noun}_{verb}" if style < 0.85 else f"{noun}_{made_up(rng).lower()}")
+    strange = made_up(rng).lower()
+    if rng.random() < 0.4:  # a verb that says nothing about the family
+        verb = pick(rng, OTHER_VERBS) if rng.random() < 0.6 else pick(rng, pick(rng, FAMILIES)[0].split())
+    if style < 0.32:
+        return f"{verb}_{noun}"
+    if style < 0.44:
+        return f"{verb}_{qualifier}_{noun}"
+    if style < 0.52:
+        return f"{noun}_{verb}"
+    if style < 0.60:
+        return noun
+    if style < 0.64:
+        return "".join([verb] + [w.capitalize() for w in noun.split("_")])
+    if style < 0.72:
+        return f"{noun}_{strange}"
+    if style < 0.82:
+        return f"{strange}_{noun}"
+    if style < 0.87:
+        return f"{strange}_{qualifier}_{noun}"
+    if style < 0.92:
+        return f"{verb}_{noun}_{strange}"
+    return "_".join(made_up(rng).lower() for _ in range(rng.integers(1, 4)))
+
+
 def make_tool(rng, family, test):
     """A declared tool of a family; returns (declaration, name, parameters as (name, type, kind))."""
-    nouns, description, parameters, _ = FAMILIES[family]
-    verbs = TEST_VERBS if test else VERBS
-    style = rng.random()
-    noun = pick(rng, nouns.split())
-    if style < 0.6:
-        name = f"{pick(rng, verbs)}_{noun}"
-    elif style < 0.8:
-        name = f"{noun}_{made_up(rng).lower()}"
-    else:
-        name = noun if not test else f"{noun}_{pick(rng, TEST_VERBS)}"
-    chosen = [(pick(rng, names), kind_type, text, kind) for names, kind_type, text, kind in parameters]
+    _, _, _, descriptions, parameters, _ = FAMILIES[family]
+    name = tool_name(rng, family, test)
+    chosen = []
+    for names, kind_type, text, kind in parameters:
+        known = test or rng.random() < 0.85
+        chosen.append((pick(rng, names) if known else made_up(rng).lower(), kind_type, text, kind, known))
+    if len({c[0] for c in chosen}) < len(chosen):
+        return make_tool(rng, family, test)
     properties = {}
-    for parameter, kind_type, text, _ in chosen:
+    for parameter, kind_type, text, _, known in chosen:
         properties[parameter] = {"type": kind_type}
-        if rng.random() < 0.7:
+        if rng.random() < 0.7 or not known:
             properties[parameter]["description"] = text
     body = {"type": "object", "properties": properties}
     if rng.random() < 0.8:
         body["required"] = [c[0] for c in chosen]
-    text = description + ("." if rng.random() < 0.3 else "")
+    text = pick(rng, descriptions) + ("." if rng.random() < 0.3 else "")
     declaration = {"type": "function", "function": {"name": name, "description": text, "parameters": body}}
     return declaration, name, [(c[0], c[1], c[3]) for c in chosen]
 
 
 def tool_result(rng, family):
     """(content of the tool message, the sentence that reports it)."""
-    key = FAMILIES[family][0].split()[0]
+    key = FAMILIES[family][2].split()[0]
     forms = RESULTS.get(key)
     if forms is None:
         text = pick(rng, ["done", "ok", "it is done", "finished", "ready"])
@@ -187,15 +240,15 @@ def tool_result(rng, family):
 
 def tools(rng, test=False):
     """A request that one of one to three declared tools serves: either the call, or the answer after its result."""
-    count = rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1])
+    count = rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3])
     families = list(rng.choice(len(FAMILIES), count, replace=False))
     made = [make_tool(rng, int(f), test) for f in families]
     wanted = int(rng.integers(count))
     _, name, parameters = made[wanted]
     values = [value_of(rng, kind, test) for _, _, kind in parameters]
-    request = pick(rng, FAMILIES[families[wanted]][3]).format(*values)
+    request = pick(rng, FAMILIES[families[wanted]][5]).format(*values)
     arguments = {p[0]: v for p, v in zip(parameters, values)}
-    thinking = bool(rng.random() < 0.25)
+    thinking = bool(rng.random() < 0.4)
     options = {"tools": [m[0] for m in made], "enable_thinking": thinking}
     messages = system(rng) + [{"role": "user", "content": request}]
     call = {"role": "assistant", "content": None, "tool_calls": [
@@ -221,22 +274,37 @@ def system(rng):
 
 def one_talk(rng):
     kind = rng.random()
-    if kind < 0.55:
+    if kind < 0.6:
         questions, answer = pick(rng, TALK)
         return pick(rng, questions), answer, "I can answer that."
-    if kind < 0.8:
+    if kind < 0.85:
         # Unlike the topics above: the subject is whatever it is.
         question = pick(rng, UNKNOWN_FORMS).format(
             a=made_up(rng) if rng.random() < 0.4 else pick(rng, CITIES + PEOPLE), b=pick(rng, NOUNS), c=pick(rng, ADJECTIVES))
         return question, UNKNOWN, "I do not know this."
-    if kind < 0.9:
-        a, b = int(rng.integers(0, 10)), int(rng.integers(0, 10))
-        form = pick(rng, ["What is {a} plus {b}?", "How much is {a} plus {b}?", "{a} + {b} = ?", "What is {a} + {b}?"])
-        return form.format(a=a, b=b), f"{a} plus {b} is {a + b}.", f"I add {a} and {b}."
     name = " ".join(made_up(rng) for _ in range(rng.integers(1, 4)))
     form, answer = pick(rng, [("Say hello to {n}.", "Hello {n}!"), ("Repeat: {n}", "{n}"), ("Say {n}.", "{n}"),
                               ("My name is {n}.", "Nice to meet you, {n}!"), ("I am {n}.", "Nice to meet you, {n}!")])
     return form.format(n=name), answer.format(n=name), "I repeat the name."
+
+
+def one_sum(rng):
+    """(question, answer, thought) about two digits."""
+    a, b = int(rng.integers(0, 10)), int(rng.integers(0, 10))
+    form = pick(rng, ["What is {a} plus {b}?", "How much is {a} plus {b}?", "{a} + {b} = ?", "What is {a} + {b}?", "{a} + {b}",
+                      "Add {a} and {b}."])
+    return form.format(a=a, b=b), f"{a} plus {b} is {a + b}.", f"I add {a} and {b}."
+
+
+def sums(rng):
+    """One to eight sums of two digits: the table is learned by heart."""
+    messages, options = system(rng), {"enable_thinking": bool(rng.random() < 0.06)}
+    for _ in range(1 if options["enable_thinking"] else rng.choice([1, 4, 8])):
+        question, answer, thought = one_sum(rng)
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    if options["enable_thinking"]:
+        messages[-1]["reasoning"] = thought
+    return messages, options
 
 
 def talk(rng):

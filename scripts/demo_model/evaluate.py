@@ -182,7 +182,9 @@ def make_items(options, skills, unseen):
         yield Item(kind="answer from a tool's result", score=exact(messages[-1]["content"]),
                    tokens=builder.encode(builder.prompt(messages[:-1], **settings)))
         question, answer, _ = dialogues.one_talk(rng)
-        yield Item(kind="small talk, sums, names", prompt=question, score=exact(answer))
+        yield Item(kind="small talk, made-up names", prompt=question, score=exact(answer))
+        question, answer, _ = dialogues.one_sum(rng)
+        yield Item(kind="sums of two digits", prompt=question, score=exact(answer))
 
 
 class Program:

@@ -148,9 +148,9 @@ class Packing:
             near = at[None, :] > at[:, None] - window
             same = (block[:, :, None] == block[:, None, :]) & (block[:, :, None] >= 0)
             # Keys past the end of a sample are behind every real query, and no block reaches them.
-            sliding = ((causal | same) & near)[:, None]
             indices.append(index.reshape(-1))
-            self.groups.append((len(members), longest, sliding, not bool(same.any()) and longest <= window))
+            sliding, full = (torch.zeros(m.shape).masked_fill_(~m, -math.inf) for m in ((causal | same) & near, causal))
+            self.groups.append((len(members), longest, sliding[:, None], full))
         self.index, self.inverse = torch.cat(indices), inverse
 
 
@@ -182,26 +182,63 @@ class _Restore(torch.autograd.Function):
         return out.index_copy_(0, ctx.saved_tensors[0], grad), None
 
 
+def _heads(rows, count, longest, kv, dim):
+    """Padded rows [count * longest, heads * dim] as a contiguous [count * kv, heads / kv * longest, dim]."""
+    return rows.view(count, longest, kv, -1, dim).permute(0, 2, 3, 1, 4).reshape(count * kv, -1, dim)
+
+
+def _rows(stack, count, longest, kv, dim):
+    """The reverse of `_heads`."""
+    return stack.view(count, kv, -1, longest, dim).permute(0, 3, 1, 2, 4).reshape(count * longest, -1)
+
+
+class _Attention(torch.autograd.Function):
+    """Softmax attention of the padded rows of a Packing by plain batched products.
+
+    Samples are short, so all scores of a group fit the cache, and this is several times as fast as the fused kernel.
+    """
+
+    @staticmethod
+    def forward(ctx, query, key, value, packing, sliding, dim):
+        """query [rows, heads * dim], key and value [rows, kv * dim]."""
+        kv, kept, parts, base = key.shape[1] // dim, [], [], 0
+        for count, longest, mask, causal in packing.groups:
+            span = slice(base, base + count * longest)
+            base += count * longest
+            q, k, v = (_heads(x[span], count, longest, kv, dim) for x in (query, key, value))
+            scores = torch.bmm(q, k.mT).float().view(count, kv, -1, longest, longest)
+            scores += mask[:, None] if sliding else causal
+            probabilities = scores.softmax(-1).to(v.dtype).view(count * kv, -1, longest)
+            parts.append(_rows(torch.bmm(probabilities, v), count, longest, kv, dim))
+            kept += [q, k, v, probabilities]
+        ctx.save_for_backward(*kept)
+        ctx.shape = packing, kv, dim
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (packing, kv, dim), grads, base = ctx.shape, ([], [], []), 0
+        for i, (count, longest, _, _) in enumerate(packing.groups):
+            q, k, v, probabilities = ctx.saved_tensors[4 * i: 4 * i + 4]
+            out = _heads(grad[base: base + count * longest], count, longest, kv, dim)
+            base += count * longest
+            of_p = torch.bmm(out, v.mT).float()
+            p = probabilities.float()
+            of_scores = torch._softmax_backward_data(of_p, p, -1, torch.float32).to(q.dtype)
+            for done, stack in zip(grads, (torch.bmm(of_scores, k), torch.bmm(of_scores.mT, q), torch.bmm(probabilities.mT, out))):
+                done.append(_rows(stack, count, longest, kv, dim))
+        return *(torch.cat(parts) for parts in grads), None, None, None
+
+
 @torch.compiler.disable
 def packed_attention(module, query, key, value, attention_mask, scaling=None, **_):
     """Attention of a Packing: query [1, heads, total, dim], key and value [1, kv_heads, total, dim]."""
-    packing, sliding = attention_mask.packing, module.is_sliding
-    heads, dim = query.shape[1], query.shape[3]
-    query, key, value = (_Take.apply(x[0].transpose(0, 1).reshape(packing.total, -1), packing.index, packing.inverse)
+    packing, dim = attention_mask.packing, query.shape[3]
+    query, key, value = (_Take.apply(x[0].transpose(0, 1).reshape(packing.total, -1).to(attention_mask.dtype), packing.index, packing.inverse)
                          for x in (query, key, value))
-    parts, base = [], 0
-    for count, longest, mask, plain in packing.groups:
-        span = slice(base, base + count * longest)
-        base += count * longest
-        q, k, v = (x[span].view(count, longest, -1, dim).transpose(1, 2) for x in (query, key, value))
-        groups = heads // k.shape[1]
-        if groups > 1:
-            k, v = (x.repeat_interleave(groups, 1) for x in (k, v))
-        use_mask = sliding and not plain
-        out = torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask if use_mask else None, is_causal=not use_mask, scale=1.0)
-        parts.append(out.transpose(1, 2).reshape(count * longest, heads * dim))
-    return _Restore.apply(torch.cat(parts), packing.inverse).view(1, -1, heads, dim), None
+    with torch.autocast("cpu", enabled=False):
+        out = _Attention.apply(query, key, value, packing, module.is_sliding, dim)
+    return _Restore.apply(out, packing.inverse).view(1, packing.total, -1, dim), None
 
 
 AttentionInterface.register("packed", packed_attention)
@@ -210,8 +247,28 @@ AttentionInterface.register("packed", packed_attention)
 class PackedMask:
     """Carries a Packing to the attention function in the place of a mask tensor."""
 
-    def __init__(self, packing):
-        self.packing = packing
+    def __init__(self, packing, dtype):
+        self.packing, self.dtype = packing, dtype
+
+
+def normalised(patches):
+    """What the first norm of the patch embedder makes of uint8 patches, before its weights: nothing in it is learned."""
+    patches = torch.from_numpy(patches)
+    out = torch.empty(patches.shape, dtype=torch.bfloat16)
+    for piece, into in zip(patches.split(32), out.split(32)):  # few at a time stay in the cache
+        into.copy_(torch.nn.functional.layer_norm(piece.float(), piece.shape[1:], eps=1e-5 * 255 ** 2))
+    return out
+
+
+def embed_patches(vision, patches, positions):
+    """embed_vision of uint8 patches or of `normalised` ones, then with the weights of the first norm put into the product."""
+    if patches.dtype == torch.uint8:
+        return vision(patches.float() / 255.0, positions).pooler_output
+    norm, dense = vision.patch_ln1, vision.patch_dense
+    bias = dense.bias + dense.weight @ norm.bias
+    states = torch.nn.functional.linear(patches, (dense.weight * norm.weight).bfloat16()).float() + bias
+    states = vision.patch_ln2(states) + vision.pos_embedding[positions, torch.arange(2)].sum(-2)
+    return vision.multimodal_embedder(vision.pos_norm(states))
 
 
 def packed_hidden(model, batch, layers=len(LAYER_TYPES)):
@@ -225,12 +282,12 @@ def packed_hidden(model, batch, layers=len(LAYER_TYPES)):
     ids = torch.where(kinds > 0, 0, batch["ids"])
     embeds = body.language_model.embed_tokens(ids)
     if len(batch["patches"]):
-        soft = body.embed_vision(batch["patches"].float() / 255.0, batch["patch_positions"]).pooler_output
+        soft = embed_patches(body.embed_vision, batch["patches"], batch["patch_positions"])
         embeds = embeds.index_put((((kinds == 1) | (kinds == 2)).nonzero()[:, 0],), soft.to(embeds.dtype))
     if len(batch["frames"]):
         soft = body.embed_audio(batch["frames"])
         embeds = embeds.index_put(((kinds == 3).nonzero()[:, 0],), soft.to(embeds.dtype))
-    mask = PackedMask(Packing(batch["lengths"], kinds, WINDOW))
+    mask = PackedMask(Packing(batch["lengths"], kinds, WINDOW), torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
     body.language_model.config.num_hidden_layers = layers
     out = body.language_model(
         inputs_embeds=embeds[None], position_ids=batch["positions"][None], use_cache=False,

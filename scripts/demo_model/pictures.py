@@ -230,9 +230,9 @@ def scene(rng, size=None):
     for cell in cells:
         thing = Thing(SHAPES[rng.integers(len(SHAPES))], COLOURS[rng.integers(len(COLOURS))], bool(rng.random() < 0.5),
                       int(cell))
-        thing.radius = rng.uniform(47, 58) if thing.large else rng.uniform(26, 34)
+        thing.radius = rng.uniform(53, 62) if thing.large else rng.uniform(32, 40)
         if count == 1 and thing.large and rng.random() < 0.5:
-            thing.radius = rng.uniform(50, 90)
+            thing.radius = rng.uniform(53, 90)
         thing.x = (cell % 3 + 0.5 + rng.uniform(-0.2, 0.2)) * width / 3
         thing.y = (cell // 3 + 0.5 + rng.uniform(-0.2, 0.2)) * height / 3
         thing.x = min(max(thing.x, thing.radius + 2), width - thing.radius - 2)
@@ -315,7 +315,7 @@ def clip(rng, count, size=None, frames=None):
     direction = names[rng.integers(len(names))]
     dx, dy = DIRECTIONS[direction]
     mover = Thing(SHAPES[rng.integers(len(SHAPES))], COLOURS[rng.integers(len(COLOURS))], False, 0)
-    mover.radius = rng.uniform(30, 46)
+    mover.radius = rng.uniform(40, 56)
     margin = mover.radius + 3
     span = (width if dx else height) - 2 * margin
     travel = rng.uniform(0.6, 1.0) * span
@@ -327,7 +327,7 @@ def clip(rng, count, size=None, frames=None):
     if rng.random() < 0.4:
         while True:
             still = Thing(SHAPES[rng.integers(len(SHAPES))], COLOURS[rng.integers(len(COLOURS))], False, 0)
-            still.radius = rng.uniform(30, 42)
+            still.radius = rng.uniform(38, 52)
             still.x, still.y = (rng.uniform(still.radius, side - still.radius) for side in (width, height))
             gap = abs((still.y if dx else still.x) - across)
             if (still.shape, still.colour) != (mover.shape, mover.colour) and gap > still.radius + mover.radius:

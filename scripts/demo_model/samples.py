@@ -19,8 +19,8 @@ IMAGE, VIDEO, AUDIO = 1, 2, 3
 
 # Skill, its share of the samples, weight of one answer token in the loss.
 SKILLS = {
-    "scene": (4.5, 3.0), "word": (1.6, 2.0), "digit": (2.2, 4.0), "speech": (6.5, 2.0), "voices": (1.5, 2.0),
-    "clip": (1.0, 3.0), "tools": (2.5, 1.5), "talk": (0.7, 0.5), "copying": (2.2, 1.0)}
+    "scene": (8.0, 3.0), "word": (1.6, 2.0), "digit": (2.0, 4.0), "speech": (5.0, 2.0), "voices": (1.2, 2.0),
+    "clip": (2.5, 3.0), "tools": (6.0, 1.5), "talk": (1.0, 0.5), "sums": (1.5, 2.0), "copying": (4.0, 1.0)}
 
 # What is asked of single patches and frames while training, (name, number of classes): see `patch_labels`, `frame_labels`.
 PATCH_LABELS = [("shape", len(pictures.SHAPES) + 1), ("colour", len(pictures.COLOURS) + 1), ("large", 2), ("letter", 26),
@@ -64,7 +64,7 @@ def patch_labels(rng, picture, things=(), letters=(), word=None, digit=None, dir
         distance = np.stack([np.hypot(x - t[0], y - t[1]) - t[2] for t in things])
         nearest = distance.argmin(0)
         for i, (_, _, _, shape, colour, large) in enumerate(things):
-            mine = (nearest == i) & (distance[i] < -4)
+            mine = (nearest == i) & ((distance[i] < -4) | (distance[i] == distance[i].min()))
             labels[mine, 0], labels[mine, 1] = pictures.SHAPES.index(shape), pictures.COLOURS.index(colour)
             labels[mine, 2] = NO_LABEL if large is None else int(large)
             labels[(nearest == i) & ~mine & (distance[i] < 34), :2] = NO_LABEL
@@ -223,7 +223,7 @@ def media_turns(media_type, pairs, rng):
 
 def any_size(rng, picture):
     """Some pictures arrive at another size and go through the resize that the processor does."""
-    if rng.random() < 0.85:
+    if rng.random() < 0.75:
         return picture
     height, width = picture.shape[:2]
     scale = rng.uniform(0.7, 1.6)
@@ -285,12 +285,12 @@ class Skills:
     def scene(self, rng):
         picture, things, big = self.drawn(rng)
         pairs = []
-        for i in range(rng.choice([1, 2, 3], p=[0.35, 0.3, 0.35])):
+        for i in range(rng.choice([1, 2, 3, 4], p=[0.25, 0.25, 0.25, 0.25])):
             if big and rng.random() < 0.5:
                 pairs.append(questions.shape_question(rng, things[0]))
-            elif rng.random() < (0.6 if i == 0 else 0.1):
+            elif rng.random() < (0.35 if i == 0 else 0.1):
                 pairs.append((dialogues.pick(rng, questions.DESCRIBE), questions.describe_scene(things)))
-            elif rng.random() < 0.12:
+            elif rng.random() < 0.15:
                 pairs.append((questions.count_question(rng), questions.counted(len(things))))
             else:
                 pairs.append(questions.scene_question(rng, things))
@@ -354,6 +354,9 @@ class Skills:
     def tools(self, rng):
         return self.builder.build("tools", *dialogues.tools(rng, self.test))
 
+    def sums(self, rng):
+        return self.builder.build("sums", *dialogues.sums(rng))
+
     def talk(self, rng):
         return self.builder.build("talk", *dialogues.talk(rng))
 
@@ -369,10 +372,10 @@ def perception(sample):
     return dataclasses.replace(sample, ids=sample.ids[:end], kinds=sample.kinds[:end], where=sample.where[:0])
 
 
-def batches(skills, seed, total, easy=0, ease=1.0, media_only=False, other_shares=None):
+def batches(skills, seed, total, easy=0, ease=1.0, media_only=False, other_shares=None, prepare=None):
     """Endless packed batches of exactly `total` positions; the rest of the last row is a filler without a loss.
 
-    other_shares: {skill: share} in the place of those of SKILLS.
+    other_shares: {skill: share} in the place of those of SKILLS; prepare: function of the patches of a batch.
     `media_only`: samples without their questions and answers, for training with the labels of patches and frames alone.
 
     Over the first `easy` batches the samples go from easy (as easy as `ease`) to ordinary, and the long ones (clips, tools) come in.
@@ -386,7 +389,7 @@ def batches(skills, seed, total, easy=0, ease=1.0, media_only=False, other_share
         skills.ease = ease * max(0.0, 1 - step / easy) if easy else 0.0
         shares = np.array([(other_shares or {}).get(n, SKILLS[n][0]) * (1 - 0.8 * skills.ease * (n in ("clip", "tools", "word"))) for n in names])
         if media_only:
-            shares[[names.index(n) for n in ("tools", "talk", "copying")]] = 0
+            shares[[names.index(n) for n in ("tools", "talk", "sums", "copying")]] = 0
         shares /= shares.sum()
         chosen, used = [], 0
         for sample in waiting:
@@ -418,7 +421,7 @@ def batches(skills, seed, total, easy=0, ease=1.0, media_only=False, other_share
             "targets": torch.from_numpy(ids[where + 1]),
             "weights": torch.from_numpy(np.concatenate([np.full(len(s.where), s.weight, np.float32) for s in chosen])),
             "skill": torch.from_numpy(np.concatenate([np.full(len(s.where), names.index(s.skill)) for s in chosen])),
-            "patches": torch.from_numpy(np.concatenate([s.patches for s in chosen])),
+            "patches": (prepare or torch.from_numpy)(np.concatenate([s.patches for s in chosen])),
             "patch_positions": torch.from_numpy(np.concatenate([s.patch_positions for s in chosen])),
             "frames": torch.from_numpy(np.concatenate([s.frames for s in chosen])),
             "patch_labels": torch.from_numpy(np.concatenate([s.patch_labels for s in chosen])),

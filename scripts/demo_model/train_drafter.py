@@ -100,10 +100,10 @@ class Rounds:
     def __init__(self, target, batch):
         """Rounds start at every answer token of the last turn; batch as for packed_hidden, with `where`."""
         with torch.no_grad():
-            hidden = demo.packed_hidden(target, batch)
-            logits = target.lm_head(hidden)  # the softcap does not change which is highest
+            hidden = demo.packed_hidden(target, batch).float()
+            logits = target.lm_head(hidden).float()  # the softcap does not change which is highest
         self.choice = logits.argmax(-1)
-        self.keys = {kind: (k.detach(), v.detach()) for kind, (k, v) in captured.items()}
+        self.keys = {kind: (k.detach().float(), v.detach().float()) for kind, (k, v) in captured.items()}
         self.ids, self.embed = batch["ids"], target.model.language_model.embed_tokens
         starts = torch.tensor([0] + list(np.cumsum(batch["lengths"])))
         sample = torch.repeat_interleave(torch.arange(len(batch["lengths"])), torch.tensor(batch["lengths"]))
@@ -122,7 +122,7 @@ class Rounds:
         inputs = torch.cat([self.embed(tokens).detach(), carried], -1)[None]
         out = drafter.model(inputs_embeds=drafter.pre_projection(inputs), attention_mask=self.masks,
                             position_ids=self.position, shared_kv_states=self.keys, use_cache=False).last_hidden_state
-        return drafter.lm_head(out)[0], drafter.post_projection(out)[0]
+        return drafter.lm_head(out)[0].float(), drafter.post_projection(out)[0].float()
 
 
 def loss_of(drafter, rounds):
@@ -205,6 +205,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--float32", dest="bfloat16", action="store_false", help="no matrix products in bfloat16")
     parser.add_argument("--resume", action="store_true", help="go on from the drafter that is there")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--measure", type=int, default=60, help="held-out answers to measure the acceptance on")
@@ -234,7 +235,11 @@ def main():
         chosen = [getattr(skills, names[i])(rng) for i in rng.choice(len(names), 20, p=shares / shares.sum())]
         for group in optimiser.param_groups:
             group["lr"] = options.peak * min((step + 1) / 50, 1.02 - progress)
-        loss = loss_of(drafter, Rounds(target, pack(chosen)))
+        batch = pack(chosen)
+        if options.bfloat16:
+            batch["patches"] = demo.normalised(batch["patches"].numpy())
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
+            loss = loss_of(drafter, Rounds(target, batch))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(drafter.parameters(), 1.0)
