@@ -244,6 +244,11 @@ def test_import_refuses_what_it_did_not_write(page):
     circle["conversation"]["messages"]["a"]["parent"] = "b"
     bad_blob = json.loads(json.dumps(good))
     bad_blob["blobs"]["x"] = "http://evil.example/"
+    runs = json.loads(json.dumps(good).replace("image/png", "image/svg+xml"))
+    runs["conversation"]["messages"]["a"]["attachments"].append({"id": "x", "kind": "text", "name": "h", "type": "text/html"})
+    types = call(page, "transfer.js", """const {conversation, blobs} = m.import_conversation(ARGUMENTS[0]);
+        return [blobs.map(([, blob]) => blob.type), Object.values(conversation.messages)[0].attachments.map((one) => one.type)];""", json.dumps(runs))
+    assert types == [["", "text/plain"], ["", "text/plain"]]
     results = call(page, "transfer.js", """return ARGUMENTS[0].map((text) => {
         try {
           const {conversation, blobs} = m.import_conversation(text);

@@ -254,7 +254,12 @@ class App {
 
   async export(id) {
     const conversation = this.conversations.find((one) => one.id === id);
-    const text = await export_conversation(conversation, (blob) => this.store.blob(blob));
+    let text;
+    try {
+      text = await export_conversation(conversation, (blob) => this.store.blob(blob));
+    } catch (error) {
+      return this.toast(`This conversation could not be exported: ${error.message}`);
+    }
     const url = URL.createObjectURL(new Blob([text], {type: "application/json"}));
     const name = title_of(conversation).replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 50) || "conversation";
     el("a", {href: url, download: `${name}.json`}).click();

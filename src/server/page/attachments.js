@@ -1,7 +1,7 @@
 // What is attached to the message being written: kinds of files, previews, and the tray that holds them in order.
 import {bytes, clock, el, icon_button} from "./dom.js";
 import {icon} from "./icons.js";
-import {new_id} from "./conversation.js";
+import {new_id, safe_type} from "./conversation.js";
 
 const kSoundNames = /\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|weba)$/i;
 const kVideoNames = /\.(mp4|m4v|mov|mkv|webm|avi|ts|mpg|mpeg)$/i;
@@ -64,8 +64,8 @@ export class Tray {
         throw new Error("this browser cannot read the picture");
       });
     }
-    const type = blob.type || file.type || `${kind}/*`;
-    return {id: new_id(), kind, name: file.name || `pasted.${type.split("/")[1]}`, type, size: blob.size,
+    const type = safe_type(kind, blob.type || file.type);
+    return {id: new_id(), kind, name: file.name || `pasted.${type.split("/")[1] || kind}`, type, size: blob.size,
       blob: new Blob([await blob.arrayBuffer()], {type})};
   }
 

@@ -62,6 +62,13 @@ export function attachment_ids(conversation) {
   return Object.values(conversation.messages).flatMap((message) => (message.attachments ?? []).map((one) => one.id));
 }
 
+// A type under which an attachment's bytes may lie behind a URL of this page: never one that a browser would run when the
+// URL is opened by itself (HTML, SVG).
+export function safe_type(kind, type) {
+  const plain = /^[\w.+-]+\/[\w.+-]+/.exec(type)?.[0].toLowerCase() ?? "";
+  return kind !== "text" && plain.startsWith(`${kind}/`) && !plain.includes("xml") ? plain : kind === "text" ? "text/plain" : "";
+}
+
 // ---- What the server is sent --------------------------------------------------------------------------------------
 
 async function attachment_part(attachment, blob_of) {

@@ -1,6 +1,6 @@
 // Conversations as JSON files and back. What comes in is a stranger's file: only known fields of the right kind are
 // taken over, and no more than the page could have made itself.
-import {attachment_ids, data_url, new_id} from "./conversation.js";
+import {attachment_ids, data_url, new_id, safe_type} from "./conversation.js";
 
 const kFormat = "lapidary-conversation";
 const kMessagesMax = 10000;
@@ -16,11 +16,11 @@ export async function export_conversation(conversation, blob_of) {
 }
 
 // A base64 data URL as a Blob, without asking the network for it.
-function blob_of_url(url) {
-  const match = /^data:([\w.+-]+\/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,/.exec(url);
+function blob_of_url(url, type) {
+  const match = /^data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,/.exec(url);
   if (!match) throw new Error("an attachment is not a base64 data URL");
   const binary = atob(url.slice(match[0].length));
-  return new Blob([Uint8Array.from(binary, (c) => c.charCodeAt(0))], {type: match[1] ?? ""});
+  return new Blob([Uint8Array.from(binary, (c) => c.charCodeAt(0))], {type});
 }
 
 const text_of = (value) => (typeof value === "string" ? value : "");
@@ -78,10 +78,11 @@ function import_attachments(message, source_blobs, blobs) {
   const attachments = [];
   for (const one of Array.isArray(message.attachments) ? message.attachments : []) {
     if (!kKinds.includes(one?.kind)) continue;
-    const attachment = {id: new_id(), kind: one.kind, name: text_of(one.name).slice(0, 200), type: text_of(one.type), size: 0};
+    const type = safe_type(one.kind, text_of(one.type));
+    const attachment = {id: new_id(), kind: one.kind, name: text_of(one.name).slice(0, 200), type, size: 0};
     const url = object_of(source_blobs)?.[one.id];
     if (typeof url === "string") {
-      const blob = blob_of_url(url);
+      const blob = blob_of_url(url, type);
       attachment.size = blob.size;
       blobs.push([attachment.id, blob]);
     }
