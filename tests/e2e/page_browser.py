@@ -85,10 +85,10 @@ class Page:
         self.find("#prompt").send_keys(text)
         self.press("\ue007", "#prompt")
 
-    def wait_for_answers(self, count, seconds=60):
+    def wait_for_answers(self, count, seconds=120):
         self.wait(lambda: len(self.all(".message.reply:not(.live)")) >= count and not self.all(".message.live"), seconds)
 
-    def send(self, text, seconds=60):
+    def send(self, text, seconds=120):
         """Sends a text and waits for the end of the answer; returns what it says."""
         before = len(self.all(".message.reply"))
         self.type_and_send(text)
