@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
@@ -66,12 +67,12 @@ TEST(HttpServer, ReadsChunkedBodiesOneByteAtATime) {
 TEST(HttpServer, ReadsLargeBodies) {
   TestServer server;
   RawClient client(server.port());
-  const std::string body(20 << 20, 'b');
+  const std::string body(4 << 20, 'b');
   ASSERT_TRUE(client.send(post("/echo", body)));
-  EXPECT_EQ(client.read_response().body, "POST " + body);
+  EXPECT_EQ(client.read_response(false, 60).body, "POST " + body);
   RawClient other(server.port());
-  ASSERT_TRUE(other.send(get("/big/30000000")));
-  EXPECT_EQ(other.read_response().body.size(), 30000000u);
+  ASSERT_TRUE(other.send(get("/big/6000000")));
+  EXPECT_EQ(other.read_response(false, 60).body.size(), 6000000u);
 }
 
 TEST(HttpServer, SaysContinueOnceTheGateHasPassed) {
@@ -320,18 +321,17 @@ TEST(HttpServer, AnswersForHandlersThatForget) {
   const RawResponse response = client.read_response();
   EXPECT_EQ(response.status, 500);
   EXPECT_EQ(response.header("x-code"), "internal_error");
-  std::shared_ptr<HttpExchange> kept;
+  std::promise<std::shared_ptr<HttpExchange>> begun;
   HttpCallbacks callbacks;
   callbacks.handle = [&](std::shared_ptr<HttpExchange> exchange) {
     exchange->begin({.body = "begun"});
-    kept = std::move(exchange);
+    begun.set_value(std::move(exchange));
   };
   auto other = HttpServer::listen({.port = 0}, callbacks);
   ASSERT_TRUE(other);
   RawClient broken((*other)->port());
   ASSERT_TRUE(broken.send(get("/")));
-  ASSERT_GE(wait_until([&] { return kept != nullptr; }), 0);
-  kept.reset();
+  begun.get_future().get().reset();
   const RawResponse cut = broken.read_response(false, 2);
   EXPECT_EQ(cut.body, "begun");
   EXPECT_FALSE(cut.complete);
