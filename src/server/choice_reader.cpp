@@ -83,8 +83,9 @@ void ChoiceReader::take_reply(const std::vector<ReplyEvent>& events, std::vector
         deltas.push_back({AnswerDelta::Kind::kThought, choice_, event.text});
         break;
       case ReplyEvent::Kind::kText:
+        // A call that could not be read is given back as text. It cannot happen under the grammar of declared tools.
         call_name_.clear();
-        in_call_ = false;
+        in_call_ = call_told_ = false;
         content(event.text, deltas);
         break;
       case ReplyEvent::Kind::kCallBegun:

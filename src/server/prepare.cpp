@@ -137,6 +137,8 @@ std::optional<ApiError> add_constraints(Service& service, const ChatRequest& req
     }
   }
   const bool free = !options.answer && !options.calls && options.thinking_tokens_max < 0;
+  // Held to a grammar, a model may find a thought likelier than any answer: one that was not asked for is not begun.
+  if (chat && !thinks) options.thinking_tokens_max = 0;
   if (free) {
     // A call of tools that nobody declared is no answer.
     const std::optional<int32_t> call = engine.tokenizer().id_of("<|tool_call>");

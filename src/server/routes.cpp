@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/model_routes.h"
+#include "server/openai_audio.h"
 #include "server/openai_chat.h"
 #include "server/openai_completions.h"
 #include "server/operations.h"
@@ -23,6 +24,9 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/models/{id...}", kOpenAi, handle_model},
     {"GET", "/models/{id...}", kOpenAi, handle_model},
     {"POST", "/v1/completions", kOpenAi, handle_completions},
+    {"POST", "/v1/audio/transcriptions", kOpenAi, handle_transcription},
+    {"POST", "/audio/transcriptions", kOpenAi, handle_transcription},
+    {"POST", "/v1/audio/translations", kOpenAi, handle_translation},
     {"POST", "/v1/embeddings", kOpenAi, handle_embeddings},
     {"POST", "/embeddings", kOpenAi, handle_embeddings},
     {"GET", "/", kOpenAi, handle_root, true},

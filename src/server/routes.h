@@ -13,8 +13,6 @@
 
 namespace lapidary::server {
 
-enum class BodyLimit : uint8_t { kNone, kJson, kSound };
-
 struct Route {
   std::string_view method;   // "GET" answers HEAD as well
   std::string_view pattern;  // "/v1/models/{id...}": {x} one part of the path, {x...} all that follow

@@ -120,6 +120,7 @@ Result<std::unique_ptr<Server>> Server::open(const ServeOptions& options) {
                              "everybody may use it",
                              options.http.host)};
   }
+  RETURN_IF_ERROR(check_media_policy(options.media));
   std::unique_ptr<Server> server(new Server(options));
   Server* self = server.get();
   HttpCallbacks callbacks;

@@ -602,7 +602,7 @@ def test_114_echo(server):
 
 
 def test_115_completion_streams(server):
-    body = {"prompt": "The", "max_tokens": 5, "temperature": 0}
+    body = {"prompt": "The", "max_tokens": 5, "temperature": 0, "ignore_eos": True}
     whole = post(server, "/v1/completions", body)[1]["choices"][0]["text"]
     text = call(server, "/v1/completions", {**body, "stream": True, "stream_options": {"include_usage": True}})[2]
     events = [event[6:] for event in text.split("\n\n") if event.startswith("data: ")]
@@ -668,3 +668,41 @@ def test_root(server):
     assert call(server, "/", headers={"Accept": "*/*"})[2] == "Ollama is running"
     status, headers, text = call(server, "/", headers={"Accept": "text/html,*/*"})
     assert status == 200 and "<html" in text and "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+# Audio endpoints
+
+def transcribe(client, tree, **fields):
+    return client.audio.transcriptions.create(model="whisper-1", file=(tree / "examples/recording.wav").open("rb"), **fields)
+
+
+def test_117_transcription(client, tree, lapidary):
+    alone = lapidary("transcribe", tree / "examples/recording.wav").stdout.strip()
+    assert transcribe(client, tree).text == alone
+    assert transcribe(client, tree, response_format="text").strip() == alone
+
+
+def test_118_and_119_formats(client, tree):
+    verbose = transcribe(client, tree, response_format="verbose_json")
+    assert verbose.duration > 0 and verbose.segments[0].end > verbose.segments[0].start >= 0
+    assert " --> " in transcribe(client, tree, response_format="srt")
+    assert transcribe(client, tree, response_format="vtt").startswith("WEBVTT\n\n")
+    with pytest.raises(openai.BadRequestError):
+        transcribe(client, tree, response_format="json", timestamp_granularities=["segment"])
+    with pytest.raises(openai.BadRequestError):
+        transcribe(client, tree, response_format="diarized_json")
+
+
+def test_120_transcription_streams(client, tree):
+    events = list(transcribe(client, tree, stream=True))
+    assert events[-1].type == "transcript.text.done"
+    assert "".join(event.delta for event in events[:-1]) == events[-1].text == transcribe(client, tree).text
+
+
+def test_121_broken_recordings(client, tree):
+    for name, data in (("empty.wav", b""), ("text.wav", b"hello, this is text"), ("half.wav", b"RIFF")):
+        with pytest.raises(openai.BadRequestError):
+            client.audio.transcriptions.create(model="whisper-1", file=(name, data))
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.audio.transcriptions.create(model="whisper-1", file=("large.wav", b"RIFF" + bytes(26 << 20)))
+    assert caught.value.status_code == 413
