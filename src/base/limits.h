@@ -32,7 +32,8 @@ struct Limits {
   int32_t stop_tokens_max = 64;
   int32_t choices_max = 128;             // answers to one prompt
   int32_t sequences_max = 1024;          // that run at a time
-  int32_t draft_tokens_max = 8;          // proposed in one round of speculation
+  int32_t draft_tokens_max = 8;          // proposed by a drafter in one round of speculation
+  int32_t forced_drafts_max = 16;        // proposed by a grammar
   int32_t reply_call_depth_max = 64;     // nesting of a tool call's arguments
   int64_t verify_bytes_max = 1LL << 30;  // logits kept of an answer for run --verify
   // Grammars: what compiling one schema, pattern or set of tools may cost (all of them are bounds on hostile input)

@@ -64,8 +64,9 @@ std::vector<int32_t> random_prompt(int32_t tokens, int32_t vocab) {
 class FixedDrafts final : public DraftSource {
  public:
   explicit FixedDrafts(int32_t count) : count_(count) {}
-  std::vector<int32_t> propose(const Sequence& sequence, TensorView, int32_t most) override {
-    return std::vector<int32_t>(static_cast<size_t>(std::min(count_, most)), sequence.tokens.back());
+  void propose(std::span<DraftTask> tasks) override {
+    for (DraftTask& task : tasks)
+      task.drafts.assign(static_cast<size_t>(std::min(count_, task.most)), task.sequence->tokens.back());
   }
   std::string description() const override { return "fixed"; }
 

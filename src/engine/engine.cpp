@@ -13,6 +13,7 @@ namespace {
 
 // What is left for the rest of the machine when the context is sized by itself.
 constexpr double kMemoryShare = 0.8;
+constexpr int32_t kDraftRowsMax = 64;  // answers drafted for at a time: each takes a row of the drafter's logits
 
 Result<void> check_options(const EngineOptions& options) {
   const auto invalid = [](std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; };
@@ -54,9 +55,10 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
   Model& m = *engine->model_;
   int64_t weight_bytes = m.dir().weights.bytes();
   if (!options.draft_path.empty()) {
-    ASSIGN_OR_RETURN(std::unique_ptr<DrafterSource> drafter, DrafterSource::open(options.draft_path, m));
+    const int32_t rows = std::min(options.sequences_max, kDraftRowsMax);
+    ASSIGN_OR_RETURN(std::unique_ptr<DrafterSource> drafter, DrafterSource::open(options.draft_path, m, rows));
     weight_bytes += drafter->weight_bytes();
-    engine->draft_source_ = std::move(drafter);
+    engine->set_draft_source(std::move(drafter));
   }
   RETURN_IF_ERROR(engine->make_room(limits, weight_bytes));
   if (m.config().takes_pictures() || m.config().takes_sound()) {
@@ -101,6 +103,7 @@ Engine::Engine(std::unique_ptr<Model> model, Tokenizer tokenizer, const EngineOp
       tokenizer_(std::move(tokenizer)),
       options_(options),
       sampler_(model_->config().vocab, model_->generation_defaults().suppressed_ids),
+      speculation_(options.draft_tokens),
       soft_cache_(kLimits.soft_token_cache_bytes),
       logits_(static_cast<size_t>(model_->config().vocab)) {}
 
@@ -155,7 +158,6 @@ Result<uint64_t> Engine::submit(GenerationRequest request, std::function<void(co
     s.sink = sink;
     s.blocks = blocks_of(s.request);
     s.positions_max = static_cast<int32_t>(std::min<int64_t>(positions, memory_.context));
-    s.draft_tokens = options_.draft_tokens.value_or(kFirstDraftTokens);
     RETURN_IF_ERROR(scheduler_->check(s));
   }
   const std::lock_guard lock(mutex_);
@@ -212,13 +214,27 @@ bool Engine::step() {
   if (!slices.empty()) {
     const Stopwatch watch;
     double media_ms = 0;
-    const std::vector<int32_t> rows = run(slices, media_ms);
+    int32_t rows = 0, other_rows = 0;  // others: of prompts that go on after this step
+    bool all_drawn = true;
+    for (const StepSlice& slice : slices) {
+      Sequence& s = static_cast<Sequence&>(*slice.sequence);
+      if (!s.scheduled) note_first_step(s);
+      rows += slice.rows();
+      all_drawn = all_drawn && s.decoding();
+      if (slice.end < s.length()) other_rows += slice.rows();
+    }
+    const std::vector<int32_t> first_rows = run(slices, media_ms);
     const double spent = watch.milliseconds() - media_ms;
     for (const StepSlice& slice : slices) {
       Sequence& s = static_cast<Sequence&>(*slice.sequence);
       (s.usage.completion_tokens == 0 ? s.timing.prefill_ms : s.timing.decode_ms) += spent;
     }
-    for (size_t i = 0; i < slices.size(); ++i) take_slice(slices[i], rows[i]);
+    rounds_.clear();
+    for (size_t i = 0; i < slices.size(); ++i) take_slice(slices[i], first_rows[i]);
+    if (all_drawn) speculation_.note_step(rows, watch.milliseconds());
+    prepare_rounds(other_rows);
+    const std::lock_guard lock(mutex_);
+    ++status_.steps;
   }
   note_status();
   return !slices.empty();
@@ -233,7 +249,18 @@ void Engine::note_status() {
   status_.preemptions = scheduler_->preemptions();
   status_.kv_used = pages > 0 ? static_cast<double>(pages - unused) / pages : 0;
   status_.prefix_bytes = prefixes_->idle_bytes();
+  status_.media_queries = soft_cache_.queries();
   status_.media_hits = soft_cache_.hits();
+  status_.drafts = speculation_.counts();
+}
+
+void Engine::note_first_step(Sequence& s) {
+  s.scheduled = true;
+  s.timing.queue_ms = s.submitted.milliseconds();
+  if (!s.uses_prefixes || memory_.prefix_bytes == 0) return;
+  const std::lock_guard lock(mutex_);
+  status_.prefix_queries += s.prompt_tokens();
+  status_.prefix_hits += s.resumed;
 }
 
 std::vector<int32_t> Engine::run(std::span<const StepSlice> slices, double& media_ms) {
@@ -275,16 +302,20 @@ void Engine::encode_soft_rows(const MediaInput& input, int32_t begin, TensorView
   if (input.rows > media_.rows) return model_->soft_tokens().encode(input, begin, rows);
   const uint64_t identity = media_identity(input);
   const size_t dim = static_cast<size_t>(rows.cols);
-  if (const std::vector<float>* known = soft_cache_.find(identity)) {
+  // Rows are remembered in f32. A backend that keeps more encodes again: nothing may depend on what came before.
+  const bool is_remembered = ops.activation_type() != DType::kF64;
+  if (const std::vector<float>* known = is_remembered ? soft_cache_.find(identity) : nullptr) {
     ops.write(std::span(*known).subspan(static_cast<size_t>(begin) * dim, static_cast<size_t>(rows.rows) * dim), rows);
     return;
   }
   const bool is_whole = rows.rows == input.rows;
   const TensorView all = is_whole ? rows : row_range(media_, 0, input.rows);
   model_->soft_tokens().encode(input, 0, all);
-  std::vector<float> values(static_cast<size_t>(input.rows) * dim);
-  ops.read(all, values);
-  soft_cache_.add(identity, std::move(values));
+  if (is_remembered) {
+    std::vector<float> values(static_cast<size_t>(input.rows) * dim);
+    ops.read(all, values);
+    soft_cache_.add(identity, std::move(values));
+  }
   if (!is_whole) ops.copy(row_range(all, begin, rows.rows), rows);
 }
 
@@ -334,15 +365,10 @@ void Engine::report_prompt_logprobs(Sequence& s, const StepSlice& slice, int32_t
 void Engine::take_tokens(Sequence& s, const StepSlice& slice, int32_t row, Event event) {
   const std::vector<int32_t> drafts(s.drafts.begin(), s.drafts.begin() + slice.drafts);
   s.drop_drafts();
-  if (draft_source_ && s.usage.completion_tokens > 0) {
-    ++s.speculation.rounds;
-    s.speculation.proposed += slice.drafts;
-    s.speculation.drafts.push_back(drafts);
-  }
+  const bool is_round = s.usage.completion_tokens > 0;  // else the prompt's end
   for (int32_t i = 0;; ++i) {
     const int32_t token = draw_token(s, row + i);
     const bool as_drafted = i < slice.drafts && token == drafts[static_cast<size_t>(i)];
-    if (as_drafted) ++s.speculation.accepted;
     const FinishReason reason = accept_token(s, row + i, token, event);
     if (reason == FinishReason::kNone) {
       send(s, event);
@@ -350,9 +376,10 @@ void Engine::take_tokens(Sequence& s, const StepSlice& slice, int32_t row, Event
       if (as_drafted) continue;
     }
     scheduler_->commit(s, s.length() - 1);
+    if (is_round) speculation_.note_round(s, drafts, i + (as_drafted ? 1 : 0));
     if (reason != FinishReason::kNone) return finish(s, reason, event);
-    if (!options_.draft_tokens && slice.drafts > 0) s.draft_tokens = next_draft_tokens(s.draft_tokens, slice.drafts, i);
-    return prepare_round(s, row + i);
+    rounds_.push_back({&s, row_range(model_->decoder().hidden(), row + i, 1), 0, {}});
+    return;
   }
 }
 
@@ -394,19 +421,21 @@ FinishReason Engine::accept_token(Sequence& s, int32_t row, int32_t token, Event
   return FinishReason::kNone;
 }
 
-// Drafts for the next round, from the hidden row that the newest token was drawn from: never more than could still
-// become part of the answer.
-void Engine::prepare_round(Sequence& s, int32_t row) {
-  if (!draft_source_) return;
+// Drafts for the next round of every answer that goes on, never more than could still become part of it.
+void Engine::prepare_rounds(int32_t other_rows) {
   const Stopwatch watch;
-  const int32_t most =
-      std::min({s.draft_tokens, s.request.tokens_max - s.usage.completion_tokens - 1, memory_.context - s.length()});
-  if (most > 0) s.drafts = draft_source_->propose(s, row_range(model_->decoder().hidden(), row, 1), most);
-  CHECK(static_cast<int32_t>(s.drafts.size()) <= std::max(most, 0));
-  s.drafts_wanted = static_cast<int32_t>(s.drafts.size());
+  for (DraftTask& round : rounds_) {
+    const Sequence& s = *round.sequence;
+    round.most = std::min(s.request.tokens_max - s.usage.completion_tokens - 1, memory_.context - s.length());
+  }
+  speculation_.propose(rounds_, other_rows);
   const double spent = watch.milliseconds();
-  s.timing.draft_ms += spent;
-  s.timing.decode_ms += spent;
+  for (DraftTask& round : rounds_) {
+    Sequence& s = *round.sequence;
+    s.drafts = std::move(round.drafts);
+    s.drafts_wanted = static_cast<int32_t>(s.drafts.size());
+    s.timing.decode_ms += spent;
+  }
 }
 
 void Engine::send(Sequence& s, Event& event) {
@@ -428,7 +457,7 @@ void Engine::finish(Sequence& sequence, FinishReason reason, Event& event) {
   s->usage.cached_tokens = s->resumed;
   event.usage = s->usage;
   event.timing = s->timing;
-  if (draft_source_) event.speculation = std::move(s->speculation);
+  if (draft_source() != nullptr) event.speculation = std::move(s->speculation);
   {
     const std::lock_guard lock(mutex_);
     status_.prompt_tokens += s->usage.prompt_tokens;

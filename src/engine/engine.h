@@ -38,18 +38,21 @@ struct EngineOptions {
   std::optional<int64_t> kv_bytes_max;  // absent: what the machine has left
   int32_t requests_max = 256;           // waiting ones; more are refused
   std::string draft_path;               // a drafter's directory; empty: no speculation
-  std::optional<int32_t> draft_tokens;  // drafted in a round; absent: as many as the last rounds suggest
+  std::optional<int32_t> draft_tokens;  // drafted in a round; absent: as many as pay, by what was measured
 };
 
 // What the engine is doing, between two steps.
 struct EngineStatus {
   int32_t running = 0, waiting = 0;
-  int64_t preemptions = 0;                       // since the start
-  int64_t prompt_tokens = 0, cached_tokens = 0;  // of requests that ended
-  int64_t completion_tokens = 0;
   double kv_used = 0;        // share of the global pages that sequences hold
   int64_t prefix_bytes = 0;  // of finished prefixes
-  int64_t media_hits = 0;    // pictures and clips that were encoded before, since the start
+  // Of requests that ended, since the start.
+  int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+  // Since the start.
+  int64_t steps = 0, preemptions = 0;
+  int64_t prefix_queries = 0, prefix_hits = 0;  // tokens of prompts that were looked up and found in the prefix cache
+  int64_t media_queries = 0, media_hits = 0;    // pictures and clips that were looked up, and encoded before
+  DraftCounts drafts;
 };
 
 class Engine {
@@ -80,8 +83,8 @@ class Engine {
   std::string description() const;  // of the backend
   EngineStatus status() const;      // any thread
   // Replaces the drafter (nullptr: no speculation). Between answers only.
-  void set_draft_source(std::unique_ptr<DraftSource> source) { draft_source_ = std::move(source); }
-  const DraftSource* draft_source() const { return draft_source_.get(); }
+  void set_draft_source(std::unique_ptr<DraftSource> source) { speculation_.set_source(std::move(source)); }
+  const DraftSource* draft_source() const { return speculation_.source(); }
   int64_t weight_bytes() const { return model_->dir().weights.bytes(); }
 
  private:
@@ -100,7 +103,8 @@ class Engine {
   void take_tokens(Sequence& s, const StepSlice& slice, int32_t row, Event event);
   int32_t draw_token(Sequence& s, int32_t row);
   FinishReason accept_token(Sequence& s, int32_t row, int32_t token, Event& event);
-  void prepare_round(Sequence& s, int32_t row);
+  void note_first_step(Sequence& s);
+  void prepare_rounds(int32_t other_rows);
   void send(Sequence& s, Event& event);
   void finish(Sequence& s, FinishReason reason, Event& event);
   void note_status();
@@ -110,8 +114,9 @@ class Engine {
   EngineOptions options_;
   MemoryPlan memory_;
   Sampler sampler_;
-  std::unique_ptr<DraftSource> draft_source_;
-  TensorView soft_;   // [step rows, dim]: soft tokens of the current step
+  Speculation speculation_;
+  std::vector<DraftTask> rounds_;  // answers that go on after the current step
+  TensorView soft_;                // [step rows, dim]: soft tokens of the current step
   TensorView media_;  // [rows of the largest picture, dim]: a picture or clip of which the step holds a part
   SoftTokenCache soft_cache_;
   std::unique_ptr<KvPages> pages_;

@@ -39,16 +39,16 @@ bool LogitRules::active() const {
          p.repetition_penalty != 1 || p.frequency_penalty != 0 || p.presence_penalty != 0;
 }
 
-void LogitRules::apply(std::span<float> logits, std::span<const int32_t> tokens) {
-  forbid(logits);
+void LogitRules::adjust(std::span<float> logits, std::span<const int32_t> tokens, TokenConstraint* constraint) {
+  forbid(logits, constraint);
   for (const auto& [token, bias] : request_->sampling.logit_bias) at(logits, token) += bias;
   penalise(logits, tokens);
 }
 
-void LogitRules::forbid(std::span<float> logits) {
+void LogitRules::forbid(std::span<float> logits, TokenConstraint* constraint) {
   const size_t words = (logits.size() + 63) / 64;
   allowed_.assign(words, 0);
-  if (constraint_ == nullptr || !constraint_->allowed_next(allowed_)) {
+  if (constraint == nullptr || !constraint->allowed_next(allowed_)) {
     allowed_.assign(words, ~0ull);
     if (logits.size() % 64 > 0) allowed_.back() = (1ull << (logits.size() % 64)) - 1;
   }

@@ -33,7 +33,12 @@ class LogitRules {
   // Whether apply() would change any logits now.
   bool active() const;
   // logits [vocab], as the model gave them, become those to draw from. tokens: the prompt and the answer so far.
-  void apply(std::span<float> logits, std::span<const int32_t> tokens);
+  void apply(std::span<float> logits, std::span<const int32_t> tokens) { adjust(logits, tokens, constraint_); }
+  // The same for a draft, as far as it is cheap: `ahead` is a fork of the constraint that knows the drafts before it
+  // (nullptr: no constraint), all else is as after tokens.
+  void apply_to_draft(std::span<float> logits, std::span<const int32_t> tokens, TokenConstraint* ahead) {
+    adjust(logits, tokens, ahead);
+  }
   // The answer goes on with this token.
   void accept(int32_t token);
   // The constraint lets nothing follow.
@@ -41,7 +46,8 @@ class LogitRules {
   TokenConstraint* constraint() const { return constraint_; }
 
  private:
-  void forbid(std::span<float> logits);
+  void adjust(std::span<float> logits, std::span<const int32_t> tokens, TokenConstraint* constraint);
+  void forbid(std::span<float> logits, TokenConstraint* constraint);
   void take_away(std::span<const int32_t> tokens);
   void penalise(std::span<float> logits, std::span<const int32_t> tokens);
 

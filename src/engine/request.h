@@ -93,6 +93,7 @@ struct Usage {
 };
 
 struct Timing {
+  double queue_ms = 0;  // from submit() until the first step that computed any of it
   double media_ms = 0, prefill_ms = 0, decode_ms = 0;
   double draft_ms = 0;  // of decode_ms, making drafts
 };

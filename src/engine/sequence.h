@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "base/clock.h"
+#include "engine/draft_depth.h"
 #include "engine/logit_rules.h"
 #include "engine/request.h"
 #include "engine/scheduler.h"
@@ -14,6 +15,14 @@
 #include "text/text_stream.h"
 
 namespace lapidary {
+
+// What is known of an answer's drafts; see engine/speculation.h.
+struct DraftingState {
+  DraftHistory history, forced_history;  // of a drafter's, of a grammar's
+  DraftProbe probe;
+  int32_t depth = 0;    // of the last drafts that a drafter made
+  bool forced = false;  // the drafts are a grammar's
+};
 
 // The base is what the scheduler knows; words there follow tokens here.
 struct Sequence : ScheduledSequence {
@@ -28,7 +37,7 @@ struct Sequence : ScheduledSequence {
   std::vector<int32_t> end_tokens;
   std::vector<int32_t> tokens;  // the prompt, then everything accepted
   std::vector<int32_t> drafts;  // proposed to follow tokens, not yet verified
-  int32_t draft_tokens = 0;     // how many to propose next
+  DraftingState drafting;
   int32_t prompt_reported = 0;  // positions whose prompt log-probabilities are out
   TextStream text;
   StopStrings stops;
@@ -36,6 +45,8 @@ struct Sequence : ScheduledSequence {
   std::optional<RepetitionGuard> loops;  // when the answer is to be broken off there
   Usage usage;
   Timing timing;
+  Stopwatch submitted;
+  bool scheduled = false;  // at least once
   SpeculationReport speculation;
 
   int32_t prompt_tokens() const { return static_cast<int32_t>(request.prompt.size()); }

@@ -9,6 +9,7 @@ uint64_t media_identity(const MediaInput& input) {
 }
 
 const std::vector<float>* SoftTokenCache::find(uint64_t identity) {
+  ++queries_;
   const auto found = by_identity_.find(identity);
   if (found == by_identity_.end()) return nullptr;
   ++hits_;

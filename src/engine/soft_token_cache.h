@@ -25,6 +25,7 @@ class SoftTokenCache {
   void add(uint64_t identity, std::vector<float> values);
 
   int64_t bytes() const { return bytes_; }
+  int64_t queries() const { return queries_; }
   int64_t hits() const { return hits_; }
 
  private:
@@ -34,7 +35,7 @@ class SoftTokenCache {
   };
   static int64_t bytes_of(const Entry& entry) { return static_cast<int64_t>(entry.values.size() * sizeof(float)); }
 
-  int64_t bytes_max_, bytes_ = 0, hits_ = 0;
+  int64_t bytes_max_, bytes_ = 0, queries_ = 0, hits_ = 0;
   std::list<Entry> entries_;  // most recently used first
   std::unordered_map<uint64_t, std::list<Entry>::iterator> by_identity_;
 };

@@ -62,6 +62,30 @@ void Drafter::begin(TensorView hidden) {
   ops_->copy(hidden, right_half(rows_));
 }
 
+TensorView Drafter::carried_row(int32_t row) const {
+  return column_range(row_range(input_, row, 1), config_.backbone_dim, config_.backbone_dim);
+}
+
+void Drafter::begin(std::span<const TensorView> hidden) {
+  rows_ = static_cast<int32_t>(hidden.size());
+  CHECK(rows_ > 0 && rows_ <= input_.rows);
+  for (int32_t r = 0; r < rows_; ++r) {
+    const TensorView& row = hidden[static_cast<size_t>(r)];
+    CHECK(row.rows == 1 && row.cols == config_.backbone_dim);
+    ops_->copy(row, carried_row(r));
+  }
+}
+
+void Drafter::keep(std::span<const int32_t> rows) {
+  int32_t kept = 0;
+  for (const int32_t row : rows) {
+    CHECK(row >= kept && row < rows_);
+    if (row > kept) ops_->copy(carried_row(row), carried_row(kept));
+    ++kept;
+  }
+  rows_ = kept;
+}
+
 void Drafter::step(const Batch& batch) {
   CHECK(batch.rows() == rows_);
   const StepInputs in = ops_->upload(batch, target_->config().attention_rules());

@@ -24,6 +24,9 @@ class Drafter {
   // Starts a round. hidden [rows, backbone_dim]: the target's stream after its final norm, at the position before each
   // row's newest token.
   void begin(TensorView hidden);
+  void begin(std::span<const TensorView> hidden);  // [1, backbone_dim] each
+  // Only these rows go on, ascending: they become rows 0, 1, ... of the next step.
+  void keep(std::span<const int32_t> rows);
 
   // One drafter step of every row. batch: one row per sequence, its token the newest one or the draft of the step
   // before, its position that of the newest token in every step of a round; its slice borrows K and V, kv_length the
@@ -43,6 +46,7 @@ class Drafter {
 
   TensorView left_half(int32_t rows) const;
   TensorView right_half(int32_t rows) const;
+  TensorView carried_row(int32_t row) const;
   void attention(size_t l, const StepInputs& in, TensorView x, TensorView h);
   void feed_forward(size_t l, TensorView x, TensorView h);
   void clustered_head(TensorView y);

@@ -28,7 +28,7 @@ def test_the_answer_is_the_same_without(lapidary, models, sampling, count):
     assert set(report) == {"rounds", "proposed", "accepted", "drafts"}
     assert report["rounds"] == len(report["drafts"]) and report["proposed"] == sum(map(len, report["drafts"]))
     assert len(drafted["tokens"]) == 1 + report["rounds"] + report["accepted"]
-    if sampling[1] == 30:
+    if sampling[1] == 30 and count:
         assert report["accepted"] > 0
 
 
@@ -62,7 +62,7 @@ def test_a_model_without_a_drafter_runs_without(lapidary, models):
 
 def test_a_drafter_from_elsewhere(lapidary, models, tmp_path):
     shutil.copytree(models / "unified-a/drafter", tmp_path / "mine")
-    arguments = ("run", "--model", models / "unified-a", "--temperature", 0, "--max-tokens", 10, "--ignore-eos", "hello")
+    arguments = ("run", "--model", models / "unified-a", "--temperature", 0, "--max-tokens", 10, "--ignore-eos", "--draft-tokens", 3, "hello")
     beside, elsewhere = lapidary.json(*arguments), lapidary.json(*arguments, "--draft", tmp_path / "mine")
     assert elsewhere["speculation"] == beside["speculation"]
 

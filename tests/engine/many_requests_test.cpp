@@ -83,7 +83,10 @@ class ScriptedDrafts final : public DraftSource {
  public:
   ScriptedDrafts(std::map<uint64_t, std::vector<int32_t>> answers, uint64_t right)
       : answers_(std::move(answers)), right_(right) {}
-  std::vector<int32_t> propose(const Sequence& sequence, TensorView hidden, int32_t most) override {
+  void propose(std::span<DraftTask> tasks) override {
+    for (DraftTask& task : tasks) task.drafts = guess(*task.sequence, task.hidden, task.most);
+  }
+  std::vector<int32_t> guess(const Sequence& sequence, TensorView hidden, int32_t most) {
     EXPECT_EQ(hidden.rows, 1);
     EXPECT_EQ(sequence.computed, sequence.length() - 1);
     const std::vector<int32_t>& answer = answers_.at(sequence.request.sampling.seed);
