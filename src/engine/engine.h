@@ -72,7 +72,7 @@ class Engine {
   bool step();
 
   // Any thread: masks of the vocabulary for grammars, with the model's stop tokens as ends. The first call builds the
-  // tree of the vocabulary (a quarter of a second and 30 MB for 262,144 tokens). The masks themselves belong to the
+  // tree of the vocabulary (half a second and 25 MB for 262,144 tokens). The masks themselves belong to the
   // engine's thread.
   std::shared_ptr<MaskLibrary> mask_library();
 
