@@ -144,7 +144,11 @@ void Answer::drain() {
   if (!failure && !deltas.empty()) {
     merge(deltas);
     writer_->write(deltas);
-    last_write_ = Clock::now().time_since_epoch().count();
+    // Progress of the prompt is nothing that most clients are told.
+    const bool told = std::any_of(deltas.begin(), deltas.end(), [](const AnswerDelta& delta) {
+      return delta.kind != AnswerDelta::Kind::kPromptDone;
+    });
+    if (told) last_write_ = Clock::now().time_since_epoch().count();
   }
   if (!all_in) return;
   result_.cancelled = failure || (exchange_ && exchange_->gone());

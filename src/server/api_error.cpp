@@ -54,11 +54,14 @@ int http_status(Surface surface, const ApiError& error) {
                                         : row.openai_status;
 }
 
-Json error_json(Surface surface, const ApiError& error) {
+Json error_json(Surface surface, const ApiError& error, std::string_view request_id) {
   const KindRow& row = row_of(error);
   switch (surface) {
-    case Surface::kAnthropic:
-      return {{"type", "error"}, {"error", {{"type", row.anthropic_type}, {"message", error.message}}}};
+    case Surface::kAnthropic: {
+      Json json = {{"type", "error"}, {"error", {{"type", row.anthropic_type}, {"message", error.message}}}};
+      if (!request_id.empty()) json["request_id"] = request_id;
+      return json;
+    }
     case Surface::kOllama:
       return {{"error", error.message}};
     case Surface::kOpenAi:
@@ -71,7 +74,7 @@ Json error_json(Surface surface, const ApiError& error) {
             {"code", error.code.empty() ? std::string(row.code) : error.code}}}};
 }
 
-HttpResponse error_response(Surface surface, const ApiError& error) {
+HttpResponse error_response(Surface surface, const ApiError& error, std::string_view request_id) {
   const KindRow& row = row_of(error);
   HttpResponse response;
   response.status = http_status(surface, error);
@@ -83,7 +86,7 @@ HttpResponse error_response(Surface surface, const ApiError& error) {
     response.headers.emplace_back("Retry-After", fmt::format("{}", std::lround(std::ceil(error.retry_after_s))));
     response.headers.emplace_back("retry-after-ms", fmt::format("{}", std::lround(error.retry_after_s * 1000)));
   }
-  response.body = dump_json(error_json(surface, error)) + "\n";
+  response.body = dump_wire_json(error_json(surface, error, request_id)) + "\n";
   return response;
 }
 

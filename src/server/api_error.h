@@ -51,10 +51,11 @@ struct ApiError {
 ApiError bad_request(std::string code, std::string param, std::string message);
 
 int http_status(Surface surface, const ApiError& error);
-// The error object as that surface has it, also for an event in the middle of a stream.
-Json error_json(Surface surface, const ApiError& error);
+// The error object as that surface has it, also for an event in the middle of a stream. request_id: for surfaces that
+// have a place for it.
+Json error_json(Surface surface, const ApiError& error, std::string_view request_id = {});
 // With Retry-After, x-should-retry, Allow and WWW-Authenticate where they belong.
-HttpResponse error_response(Surface surface, const ApiError& error);
+HttpResponse error_response(Surface surface, const ApiError& error, std::string_view request_id = {});
 
 // A value, or the ApiError that took its place.
 template <class T>

@@ -12,6 +12,11 @@ bool Call::query_flag(std::string_view name) const {
   return it != query.end() && it->second != "0" && it->second != "false";
 }
 
+std::string Call::request_id() const {
+  const std::string* id = find_header(headers, "request-id");
+  return id ? *id : "";
+}
+
 void Call::respond(HttpResponse response) const {
   response.headers.insert(response.headers.end(), headers.begin(), headers.end());
   exchange->respond(std::move(response));

@@ -27,12 +27,15 @@ struct Call {
   Headers headers;  // for every response to it: x-request-id, request-id, Access-Control-*
 
   const std::string* header(std::string_view name) const { return find_header(exchange->head().headers, name); }
+  std::string request_id() const;  // empty when the responses carry none
   bool query_flag(std::string_view name) const;
 
   void respond(HttpResponse response) const;
   void respond_json(const Json& json, int status = 200) const;
   void respond_text(std::string text, std::string_view content_type, int status = 200) const;
-  void fail(const ApiError& error) const { respond(error_response(surface, error)); }
+  void fail(const ApiError& error) const { respond(error_response(surface, error, request_id())); }
+  // What fail() answers with, for the middle of a stream.
+  Json error_object(const ApiError& error) const { return error_json(surface, error, request_id()); }
 };
 
 // Server-sent events over one exchange.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 namespace lapidary::server {
 namespace {
 
@@ -55,12 +57,17 @@ void place_system_messages(std::vector<Message>& messages, bool keep) {
   std::string waiting;  // for a user message to stand before
   for (Message& message : messages) {
     if (!is_system(message) || placed.empty()) {
-      if (!waiting.empty() && message.role == Role::kUser) {
-        prepend_text(message, waiting);
-      } else if (!waiting.empty()) {
-        placed.push_back(text_message(Role::kUser, waiting));
+      // Nothing comes between calls and their results.
+      if (!waiting.empty() && message.role != Role::kTool) {
+        if (placed.back().role == Role::kTool) {
+          append_text(placed.back(), waiting);
+        } else if (message.role == Role::kUser) {
+          prepend_text(message, waiting);
+        } else {
+          placed.push_back(text_message(Role::kUser, waiting));
+        }
+        waiting.clear();
       }
-      waiting.clear();
       placed.push_back(std::move(message));
       continue;
     }
@@ -72,7 +79,36 @@ void place_system_messages(std::vector<Message>& messages, bool keep) {
       waiting += (waiting.empty() ? "" : "\n\n") + text;
     }
   }
-  if (!waiting.empty()) placed.push_back(text_message(Role::kUser, waiting));
+  if (!waiting.empty() && placed.back().role == Role::kTool) {
+    append_text(placed.back(), waiting);
+  } else if (!waiting.empty()) {
+    placed.push_back(text_message(Role::kUser, waiting));
+  }
+  messages = std::move(placed);
+}
+
+void place_results(std::vector<Message>& messages) {
+  // Of each message with calls, its results by the place of their call.
+  std::map<size_t, std::multimap<size_t, Message>> results;
+  std::map<std::string, std::pair<size_t, size_t>> calls;  // id -> message, place; of equal ids the latest
+  for (size_t i = 0; i < messages.size(); ++i) {
+    for (size_t place = 0; place < messages[i].tool_calls.size(); ++place) {
+      if (const auto& id = messages[i].tool_calls[place].id) calls[*id] = {i, place};
+    }
+    if (messages[i].role != Role::kTool) continue;
+    const auto call = calls.find(messages[i].tool_call_id.value_or(""));
+    if (call == calls.end()) {
+      messages[i].role = Role::kUser;
+      continue;
+    }
+    results[call->second.first].emplace(call->second.second, std::move(messages[i]));
+  }
+  std::vector<Message> placed;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].role == Role::kTool) continue;  // moved
+    placed.push_back(std::move(messages[i]));
+    for (auto& [place, result] : results[i]) placed.push_back(std::move(result));
+  }
   messages = std::move(placed);
 }
 

@@ -79,6 +79,10 @@ struct ChatRequest {
 // them (never hoisted: that would change the head of the prompt every turn). keep: they stay where they are.
 void place_system_messages(std::vector<Message>& messages, bool keep);
 
+// Results of calls move right behind the message with their calls, in the order of these; a result that answers no call
+// before it becomes a user's message.
+void place_results(std::vector<Message>& messages);
+
 // The text of a message's parts, media left out.
 std::string text_of(const Message& message);
 

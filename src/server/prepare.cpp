@@ -264,6 +264,11 @@ ApiResult<PreparedPrompt> prepare_prompt(Service& service, const ChatRequest& re
   if (!input) return bad_request("invalid_value", "messages", input.error().message);
   prompt.input = std::move(*input);
   if (!begun.empty()) {
+    // What is begun is an answer: a thought that the prompt opens ends before it.
+    if (const auto end = engine.tokenizer().id_of("<channel|>"); prompt.input.thought_open && end) {
+      prompt.input.tokens.push_back(*end);
+      prompt.input.thought_open = false;
+    }
     const std::vector<int32_t> ids = engine.tokenizer().encode(begun, SpecialTokens::kAsText);
     prompt.input.tokens.insert(prompt.input.tokens.end(), ids.begin(), ids.end());
   }

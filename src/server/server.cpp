@@ -165,8 +165,8 @@ Headers Server::response_headers(const HttpHead& head) const {
 }
 
 HttpResponse Server::refusal(const HttpHead& head, Surface surface, const ApiError& error) const {
-  HttpResponse response = error_response(surface, error);
   const Headers headers = response_headers(head);
+  HttpResponse response = error_response(surface, error, *find_header(headers, "request-id"));
   response.headers.insert(response.headers.end(), headers.begin(), headers.end());
   return response;
 }
