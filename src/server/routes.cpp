@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/anthropic_messages.h"
 #include "server/model_routes.h"
 #include "server/openai_audio.h"
 #include "server/openai_chat.h"
@@ -13,6 +14,7 @@ namespace lapidary::server {
 namespace {
 
 constexpr Surface kOpenAi = Surface::kOpenAi;
+constexpr Surface kAnthropic = Surface::kAnthropic;
 
 constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", kOpenAi, handle_chat},
@@ -50,6 +52,10 @@ constexpr Route kRoutes[] = {
     {"GET", "/lora-adapters", kOpenAi, handle_switched_off},
     {"POST", "/tokenize", kOpenAi, handle_tokenize},
     {"POST", "/detokenize", kOpenAi, handle_detokenize},
+    {"POST", "/v1/messages", kAnthropic, handle_messages},
+    {"POST", "/messages", kAnthropic, handle_messages},
+    {"POST", "/v1/messages/count_tokens", kAnthropic, handle_count_tokens},
+    {"POST", "/messages/count_tokens", kAnthropic, handle_count_tokens},
 };
 
 using Parts = std::span<const std::string_view>;
