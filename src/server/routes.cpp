@@ -4,6 +4,8 @@
 
 #include "server/anthropic_messages.h"
 #include "server/model_routes.h"
+#include "server/ollama_chat.h"
+#include "server/ollama_models.h"
 #include "server/openai_audio.h"
 #include "server/openai_chat.h"
 #include "server/openai_completions.h"
@@ -15,6 +17,7 @@ namespace {
 
 constexpr Surface kOpenAi = Surface::kOpenAi;
 constexpr Surface kAnthropic = Surface::kAnthropic;
+constexpr Surface kOllama = Surface::kOllama;
 
 constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", kOpenAi, handle_chat},
@@ -56,6 +59,21 @@ constexpr Route kRoutes[] = {
     {"POST", "/messages", kAnthropic, handle_messages},
     {"POST", "/v1/messages/count_tokens", kAnthropic, handle_count_tokens},
     {"POST", "/messages/count_tokens", kAnthropic, handle_count_tokens},
+    {"POST", "/api/chat", kOllama, handle_ollama_chat},
+    {"POST", "/api/generate", kOllama, handle_ollama_generate},
+    {"GET", "/api/tags", kOllama, handle_ollama_tags},
+    {"GET", "/api/ps", kOllama, handle_ollama_running},
+    {"POST", "/api/show", kOllama, handle_ollama_show},
+    {"GET", "/api/version", kOllama, handle_ollama_version},
+    {"POST", "/api/pull", kOllama, handle_ollama_pull},
+    {"POST", "/api/embed", kOllama, handle_ollama_unsupported},
+    {"POST", "/api/embeddings", kOllama, handle_ollama_unsupported},
+    {"POST", "/api/create", kOllama, handle_ollama_unsupported},
+    {"POST", "/api/push", kOllama, handle_ollama_unsupported},
+    {"POST", "/api/copy", kOllama, handle_ollama_unsupported},
+    {"DELETE", "/api/delete", kOllama, handle_ollama_unsupported},
+    {"HEAD", "/api/blobs/{digest}", kOllama, handle_ollama_unsupported},
+    {"POST", "/api/blobs/{digest}", kOllama, handle_ollama_unsupported},
 };
 
 using Parts = std::span<const std::string_view>;
