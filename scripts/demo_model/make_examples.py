@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--out", default=evaluate.ROOT / "examples", type=pathlib.Path)
     parser.add_argument("--picture-seed", type=int, default=5042)
     parser.add_argument("--things", type=int, default=3, help="in the picture")
-    parser.add_argument("--clip-seed", type=int, default=6005)
+    parser.add_argument("--clip-seed", type=int, default=6009)
     parser.add_argument("--sentence", default="turn on the kitchen light")
     parser.add_argument("--take", type=int, default=0, help="which of the recordings of the sentence")
     options = parser.parse_args()
