@@ -10,4 +10,7 @@ namespace lapidary {
 // unspecified.
 bool decode_base64(std::string_view text, std::string& out);
 
+// The ordinary alphabet, padded, on one line.
+std::string encode_base64(std::string_view bytes);
+
 }  // namespace lapidary

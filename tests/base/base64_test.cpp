@@ -76,5 +76,14 @@ TEST(Base64, ReadsBackWhatWasWritten) {
   }
 }
 
+TEST(Base64, EncodesBitByBit) {
+  std::string bytes;
+  for (int size = 0; size < 100; ++size) {
+    EXPECT_EQ(encode_base64(bytes), encoded(bytes));
+    EXPECT_EQ(decoded(encode_base64(bytes)), bytes);
+    bytes += static_cast<char>(hash_counter(7, static_cast<uint64_t>(size), 0));
+  }
+}
+
 }  // namespace
 }  // namespace lapidary
