@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/json.h"
 
@@ -60,7 +61,8 @@ void ChoiceReader::token(const Event& event, size_t index, std::vector<AnswerDel
   result_.tokens.push_back(token);
   const bool special = tokenizer_->is_special(token);
   if (token == channel_begin_) in_thought_ = true;
-  if (token == call_begin_ && !in_thought_) in_call_ = true;
+  const bool begins_call = token == call_begin_;
+  if (begins_call) in_thought_ = false;  // models forget <channel|>
   if (in_thought_) ++result_.thought_tokens;
   const bool is_content = !in_thought_ && !in_call_ && !special;
   if (token == channel_end_) in_thought_ = false;
@@ -71,6 +73,7 @@ void ChoiceReader::token(const Event& event, size_t index, std::vector<AnswerDel
   } else {
     take_reply(reader_.push(token), deltas);
   }
+  if (begins_call) in_call_ = true;  // only now: what was held until then stood before it
 }
 
 void ChoiceReader::take_reply(const std::vector<ReplyEvent>& events, std::vector<AnswerDelta>& deltas) {
@@ -83,9 +86,12 @@ void ChoiceReader::take_reply(const std::vector<ReplyEvent>& events, std::vector
         deltas.push_back({AnswerDelta::Kind::kThought, choice_, event.text});
         break;
       case ReplyEvent::Kind::kText:
-        // A call that could not be read is given back as text. It cannot happen under the grammar of declared tools.
-        call_name_.clear();
-        in_call_ = call_told_ = false;
+        // What could not be read as a call, because the answer ended inside it: markup, and no text.
+        if (std::exchange(in_call_, false)) {
+          call_name_.clear();
+          call_told_ = false;
+          break;
+        }
         content(event.text, deltas);
         break;
       case ReplyEvent::Kind::kCallBegun:

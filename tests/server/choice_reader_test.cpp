@@ -69,6 +69,21 @@ TEST(ChoiceReader, SeparatesThoughtTextAndCalls) {
   }
 }
 
+TEST(ChoiceReader, ACallThatIsCutIsNoText) {
+  const std::string whole = "Wait.<|tool_call>call:f{a:<|\"|>xy<|\"|>,b:1}";
+  const Tokenizer& tokenizer = golden_tokenizer();
+  const std::vector<int32_t> ids = tokenizer.encode(whole, SpecialTokens::kRecognise);
+  for (size_t count = 1; count < ids.size(); ++count) {
+    ChoiceReader reader(tokenizer, {}, 0);
+    Told told;
+    Event event;
+    event.tokens.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count));
+    event.finish = FinishReason::kLength;
+    reader.take(event, told.deltas);
+    EXPECT_TRUE(std::string("Wait.").starts_with(reader.result().text)) << reader.result().text;
+  }
+}
+
 TEST(ChoiceReader, StopStringsEndTextOnly) {
   ChoiceOptions options;
   options.stop = {"STOP"};
