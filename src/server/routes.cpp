@@ -11,6 +11,7 @@
 #include "server/openai_completions.h"
 #include "server/operations.h"
 #include "server/page_routes.h"
+#include "server/responses.h"
 
 namespace lapidary::server {
 namespace {
@@ -23,6 +24,14 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", kOpenAi, handle_chat},
     {"POST", "/chat/completions", kOpenAi, handle_chat},
     {"POST", "/v1/chat/completions/input_tokens", kOpenAi, handle_chat_count},
+    {"POST", "/v1/responses", kOpenAi, handle_responses},
+    {"POST", "/responses", kOpenAi, handle_responses},
+    {"POST", "/v1/responses/input_tokens", kOpenAi, handle_responses_count},
+    {"POST", "/v1/responses/compact", kOpenAi, handle_no_response},
+    {"GET", "/v1/responses/{id}", kOpenAi, handle_response},
+    {"DELETE", "/v1/responses/{id}", kOpenAi, handle_response_delete},
+    {"POST", "/v1/responses/{id}/cancel", kOpenAi, handle_response_cancel},
+    {"GET", "/v1/responses/{id}/input_items", kOpenAi, handle_response_items},
     {"POST", "/apply-template", kOpenAi, handle_apply_template},
     {"GET", "/v1/models", kOpenAi, handle_models},
     {"GET", "/models", kOpenAi, handle_models},

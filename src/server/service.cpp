@@ -97,6 +97,7 @@ Service::Service(std::unique_ptr<Engine> engine, const ServeOptions& options, Pr
       card_(make_card(*engine, options)),
       media_(options.media),
       grammars_(kGrammarsRemembered),
+      responses_(options.responses_store_bytes, options.responses_store_seconds),
       engine_(std::move(engine)),
       writers_(options.writer_threads),
       requests_(options.request_threads) {}

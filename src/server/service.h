@@ -19,6 +19,7 @@
 #include "server/grammar_cache.h"
 #include "server/media_source.h"
 #include "server/metrics.h"
+#include "server/responses_store.h"
 #include "server/work_queue.h"
 
 namespace lapidary::server {
@@ -42,6 +43,7 @@ struct ServeOptions {
   int32_t messages_max = 10'000, parts_max = 1'000;
   double keep_alive_seconds = 10, request_seconds = 0, drain_seconds = 30;
   int64_t responses_store_bytes = 64 << 20;
+  double responses_store_seconds = 3600;
   int64_t transcription_bytes_max = 25 << 20;
   int request_threads = 4, writer_threads = 2;
 };
@@ -73,6 +75,7 @@ class Service {
   const MediaSource& media() const { return media_; }
   GrammarCache& grammars() { return grammars_; }
   Metrics& metrics() { return metrics_; }
+  ResponsesStore& responses() { return responses_; }
   WorkerPool& requests() { return requests_; }
   WorkerPool& writers() { return writers_; }
 
@@ -101,6 +104,7 @@ class Service {
   MediaSource media_;
   GrammarCache grammars_;
   Metrics metrics_;
+  ResponsesStore responses_;
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<Answer>> answers_;
   std::atomic<bool> draining_{false};
