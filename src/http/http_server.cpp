@@ -2,6 +2,7 @@
 #include "http/http_server.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -78,7 +79,11 @@ class AsioServer final : public HttpServer {
     asio::post(accepting_, [this] {
       for (Listener& listener : listeners_) wait(listener);
     });
-    for (int i = 0; i < threads_count_; ++i) threads_.emplace_back([this] { context_->run(); });
+    for (int i = 0; i < threads_count_; ++i)
+      threads_.emplace_back([this] {
+        ::pthread_setname_np(::pthread_self(), "io");
+        context_->run();
+      });
   }
 
   ~AsioServer() override {

@@ -1,5 +1,7 @@
 #include "server/engine_thread.h"
 
+#include <pthread.h>
+
 #include <chrono>
 
 namespace lapidary::server {
@@ -17,13 +19,15 @@ EngineThread::EngineThread(std::unique_ptr<Engine> engine) : engine_(std::move(e
   thread_ = std::thread([this] { run(); });
 }
 
-EngineThread::~EngineThread() {
+EngineThread::~EngineThread() { stop(); }
+
+void EngineThread::stop() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 Result<uint64_t> EngineThread::submit(GenerationRequest request, std::function<void(const Event&)> sink) {
@@ -48,6 +52,7 @@ void EngineThread::wake() {
 double EngineThread::silent_seconds() const { return static_cast<double>(now_ms() - alive_ms_) / 1000; }
 
 void EngineThread::run() {
+  ::pthread_setname_np(::pthread_self(), "engine");
   for (;;) {
     {
       const std::lock_guard lock(mutex_);

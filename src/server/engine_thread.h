@@ -20,6 +20,9 @@ class EngineThread {
   EngineThread(const EngineThread&) = delete;
   EngineThread& operator=(const EngineThread&) = delete;
 
+  // Ends the thread; what is submitted from now on is never computed. The engine itself stays.
+  void stop();
+
   Engine& engine() { return *engine_; }
   const Engine& engine() const { return *engine_; }
 

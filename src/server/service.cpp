@@ -99,10 +99,11 @@ Service::Service(std::unique_ptr<Engine> engine, const ServeOptions& options, Pr
       grammars_(kGrammarsRemembered),
       responses_(options.responses_store_bytes, options.responses_store_seconds),
       engine_(std::move(engine)),
-      writers_(options.writer_threads),
-      requests_(options.request_threads) {}
+      writers_(options.writer_threads, "write"),
+      requests_(options.request_threads, "read") {}
 
-Service::~Service() = default;
+// Its thread posts to the workers, which are gone before it otherwise.
+Service::~Service() { engine_.stop(); }
 
 std::optional<ApiError> Service::check_model(Surface surface, const std::string& name) const {
   if (name.empty() || name == card_.id) return {};

@@ -1,9 +1,11 @@
 #include "server/work_queue.h"
 
+#include <pthread.h>
+
 namespace lapidary::server {
 
-WorkerPool::WorkerPool(int threads) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+WorkerPool::WorkerPool(int threads, const char* name) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this, name] { run(name); });
 }
 
 WorkerPool::~WorkerPool() {
@@ -23,7 +25,8 @@ void WorkerPool::post(std::function<void()> job) {
   wake_.notify_one();
 }
 
-void WorkerPool::run() {
+void WorkerPool::run(const char* name) {
+  ::pthread_setname_np(::pthread_self(), name);
   for (;;) {
     std::function<void()> job;
     {

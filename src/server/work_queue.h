@@ -13,7 +13,8 @@ namespace lapidary::server {
 
 class WorkerPool {
  public:
-  explicit WorkerPool(int threads);
+  // name: of its threads, for those who look at them from outside; at most 15 characters.
+  WorkerPool(int threads, const char* name);
   // Runs what was posted, then ends.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -23,7 +24,7 @@ class WorkerPool {
   void post(std::function<void()> job);
 
  private:
-  void run();
+  void run(const char* name);
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -159,7 +159,7 @@ TEST(Histogram, CountsUpToEachBound) {
 }
 
 TEST(SerialQueue, KeepsOrderOnManyThreads) {
-  WorkerPool pool(4);
+  WorkerPool pool(4, "test");
   const auto queue = std::make_shared<SerialQueue>(pool);
   std::mutex mutex;
   std::condition_variable done;
