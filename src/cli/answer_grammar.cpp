@@ -44,7 +44,7 @@ Result<std::vector<std::shared_ptr<TokenConstraint>>> answer_constraints(const G
                                                                          const PromptInput& prompt,
                                                                          const PromptOptions& options, Engine& engine) {
   std::vector<std::shared_ptr<TokenConstraint>> constraints;
-  if (!grammar) return constraints;
+  if (!grammar && (options.tools_path.empty() || !prompt.chat)) return constraints;
   ReplyConstraintOptions reply;
   reply.answer = grammar;
   reply.chat = prompt.chat;

@@ -85,7 +85,6 @@ class MeasuredExchange final : public HttpExchange {
   }
   int64_t pending_bytes() const override { return inner_->pending_bytes(); }
   bool gone() const override { return inner_->gone(); }
-  int64_t pending_bytes() const override { return inner_->pending_bytes(); }
   void on_gone(std::function<void()> callback) override { inner_->on_gone(std::move(callback)); }
 
  private:
