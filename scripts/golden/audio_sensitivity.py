@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import audio_cases
+import mistakes
 import numpy as np
 import reference  # noqa: F401  (makes torchvision importable)
 import tiny_audio
@@ -247,9 +248,7 @@ def full_step_feed_forward(model, processor):
 
 
 def norm_plus_one(model, processor):
-    for module in tower(model).modules():
-        if isinstance(module, modeling.Gemma4RMSNorm) and module.with_scale:
-            module.weight.data += 1
+    mistakes.add_one_to_norms(tower(model), modeling.Gemma4RMSNorm)
 
 
 def gelu_instead_of_silu(model, processor):
@@ -369,8 +368,7 @@ def main() -> int:
             f"{name} {max(values.values()):.4f}" for name, values in found.items()), flush=True)
         if spoil and largest < SEEN or not spoil and largest > 1e-3:
             unseen.append(label)
-    print("not noticed: " + ", ".join(unseen) if unseen else f"all {len(MISTAKES)} mistakes noticed")
-    return 1 if unseen else 0
+    return mistakes.conclude(unseen, len(MISTAKES))
 
 
 if __name__ == "__main__":

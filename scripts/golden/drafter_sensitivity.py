@@ -16,6 +16,7 @@ import torch
 from safetensors.numpy import load_file
 
 import drafters
+import mistakes
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 SEEN = 0.05  # honest engines differ by less than 1e-3
@@ -138,9 +139,7 @@ def main() -> int:
         print(f"{spoil.__name__:28} {json.dumps(found)}", flush=True)
         if max(found.values()) > 1e-3 if spoil is honest else min(found.values()) < SEEN:
             unseen.append(spoil.__name__)
-    count = len(ALL) + len(CLUSTERED)
-    print("not noticed: " + ", ".join(unseen) if unseen else f"all {count} mistakes noticed in every model")
-    return 1 if unseen else 0
+    return mistakes.conclude(unseen, len(ALL) + len(CLUSTERED), " in every model")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ and says how far the logits of the cases move; fails if a mistake moves none of 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from safetensors.numpy import load_file
 
 import cases
+import mistakes
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 SEEN = 0.05  # logits; honest float32 engines differ by less than 1e-3
@@ -33,42 +33,31 @@ def full_only(model):
 
 
 def norm_plus_one(model, inputs):
-    for module in model.model.language_model.modules():
-        if isinstance(module, modeling.Gemma4UnifiedRMSNorm) and module.with_scale:
-            module.weight.data += 1
+    mistakes.add_one_to_norms(model.model.language_model, modeling.Gemma4UnifiedRMSNorm)
 
 
 def scale_by_head_dim(model, inputs):
-    for attention in attentions(model):
-        attention.scaling = attention.head_dim**-0.5
+    mistakes.scale_by_head_dim(attentions(model))
 
 
 def no_value_norm(model, inputs):
-    for attention in attentions(model):
-        attention.v_norm = torch.nn.Identity()
+    mistakes.forget_value_norms(attentions(model))
 
 
 def value_after_key_norm(model, inputs):
-    for attention in full_only(model):
-        original, weight = attention.v_norm.forward, attention.k_norm.weight
-        attention.v_norm.forward = lambda x, original=original, weight=weight: original(x) * weight
+    mistakes.norm_values_after_keys(full_only(model))
 
 
 def rope_by_rotary_width(model, inputs):
-    rotary = model.model.language_model.rotary_emb
-    frequencies = rotary.full_attention_inv_freq
-    pairs = int((frequencies > 0).sum())
-    frequencies[:pairs] = 1e6 ** (-torch.arange(pairs) / pairs)
+    mistakes.divide_exponents_by_the_rotary_width(model.model.language_model.rotary_emb.full_attention_inv_freq)
 
 
 def rope_everywhere(model, inputs):
-    frequencies = model.model.language_model.rotary_emb.full_attention_inv_freq
-    frequencies.copy_(1e6 ** (-torch.arange(len(frequencies)) / len(frequencies)))
+    mistakes.turn_all_pairs(model.model.language_model.rotary_emb.full_attention_inv_freq)
 
 
 def rope_one_theta(model, inputs):
-    frequencies = model.model.language_model.rotary_emb.sliding_attention_inv_freq
-    frequencies.copy_(1e6 ** (-torch.arange(len(frequencies)) / len(frequencies)))
+    mistakes.turn_all_pairs(model.model.language_model.rotary_emb.sliding_attention_inv_freq)
 
 
 def rope_off_by_one(model, inputs):
@@ -95,14 +84,11 @@ def rope_off_by_one(model, inputs):
 
 
 def rope_interleaved(model, inputs):
-    def interleaved(x):
-        return torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
+    mistakes.turn_neighbours(modeling)
 
-    def turned(x, cos, sin, unsqueeze_dim=1):
-        half = x.shape[-1] // 2
-        cos, sin = (t[..., :half].repeat_interleave(2, -1).unsqueeze(unsqueeze_dim) for t in (cos, sin))
-        return x * cos + interleaved(x) * sin
-    modeling.apply_rotary_pos_emb = turned
+
+def rope_of_the_first_dimensions(model, inputs):
+    mistakes.turn_the_first_dimensions(modeling)
 
 
 def no_layer_scalar(model, inputs):
@@ -124,8 +110,7 @@ def erf_gelu(model, inputs):
 
 
 def gate_and_up_swapped(model, inputs):
-    for layer in model.model.language_model.layers:
-        layer.mlp.gate_proj, layer.mlp.up_proj = layer.mlp.up_proj, layer.mlp.gate_proj
+    mistakes.swap_gate_and_up(model.model.language_model.layers)
 
 
 def embedding_scale_not_rounded(model, inputs):
@@ -201,7 +186,7 @@ TEXT, IMAGE, AUDIO = ["text-short", "text-long"], ["image-70", "image-two", "mix
 MISTAKES = [
     (norm_plus_one, TEXT), (scale_by_head_dim, TEXT), (no_value_norm, TEXT), (value_after_key_norm, TEXT),
     (rope_by_rotary_width, TEXT), (rope_everywhere, TEXT), (rope_one_theta, TEXT), (rope_off_by_one, TEXT),
-    (rope_interleaved, TEXT), (no_layer_scalar, TEXT), (kv_heads_modulo, TEXT), (no_softcap, TEXT), (erf_gelu, TEXT),
+    (rope_interleaved, TEXT), (rope_of_the_first_dimensions, TEXT), (no_layer_scalar, TEXT), (kv_heads_modulo, TEXT), (no_softcap, TEXT), (erf_gelu, TEXT),
     (gate_and_up_swapped, TEXT), (embedding_scale_not_rounded, TEXT), (window(1), TEXT), (window(-1), TEXT),
     (soft_tokens_scaled, IMAGE + AUDIO), (image_causal, IMAGE), (image_seen_everywhere, IMAGE),
     (audio_bidirectional, AUDIO), (images_are_one_block, ["image-two", "video"]), (position_axes_swapped, IMAGE),
@@ -210,24 +195,13 @@ MISTAKES = [
 ]
 
 
-@contextlib.contextmanager
-def modules_restored():
-    names = ("apply_rotary_pos_emb", "repeat_kv", "get_block_sequence_ids_for_mask")
-    kept = {name: getattr(modeling, name) for name in names}
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(modeling, name, value)
-
-
 def moved(name: str, case: cases.Case, spoil) -> float:
     """The largest change of a kept logit of the case. `spoil` None: what a repeated honest run changes."""
     model = reference.load_model(GOLDEN / "models" / name)
     processor = reference.load_processor(GOLDEN / "models" / name)
     inputs = cases.processor_inputs(case, processor, GOLDEN / "media")[1]
     golden = load_file(GOLDEN / "cases" / name / f"{case.name}.safetensors")
-    with modules_restored():
+    with mistakes.restored(modeling, "apply_rotary_pos_emb", "repeat_kv", "get_block_sequence_ids_for_mask"):
         mask = (spoil(model, inputs) if spoil else None) or "sliding"
         logits = reference.forward(model, inputs, mask, trace_all=False).logits
     return float(np.abs(logits[golden["rows"]] - golden["logits"]).max())
@@ -247,8 +221,7 @@ def main() -> int:
         print(f"{label:28} {largest:9.4f}  {json.dumps(found)}", flush=True)
         if spoil and largest < SEEN or not spoil and largest > 1e-3:
             unseen.append(label)
-    print("not noticed: " + ", ".join(unseen) if unseen else f"all {len(MISTAKES)} mistakes noticed")
-    return 1 if unseen else 0
+    return mistakes.conclude(unseen, len(MISTAKES))
 
 
 if __name__ == "__main__":

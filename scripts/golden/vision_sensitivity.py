@@ -8,11 +8,11 @@ logits move; fails if a mistake moves none of them by more than a tolerance coul
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from pathlib import Path
 
+import mistakes
 import numpy as np
 import reference
 import torch
@@ -73,21 +73,15 @@ def rope_exponent_by_the_whole_head(model, inputs):
 
 
 def rope_interleaved(model, inputs):
-    def turned(x, cos, sin, unsqueeze_dim=1):
-        half = x.shape[-1] // 2
-        cos, sin = (t[..., :half].repeat_interleave(2, -1).unsqueeze(unsqueeze_dim) for t in (cos, sin))
-        return x * cos + torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2) * sin
-    modeling.apply_rotary_pos_emb = turned
+    mistakes.turn_neighbours(modeling)
 
 
 def scale_by_head_dim(model, inputs):
-    for attention in attentions(model):
-        attention.scaling = attention.head_dim**-0.5
+    mistakes.scale_by_head_dim(attentions(model))
 
 
 def no_value_norm(model, inputs):
-    for attention in attentions(model):
-        attention.v_norm = torch.nn.Identity()
+    mistakes.forget_value_norms(attentions(model))
 
 
 def no_key_norm(model, inputs):
@@ -96,9 +90,7 @@ def no_key_norm(model, inputs):
 
 
 def norm_plus_one(model, inputs):
-    for module in tower_of(model).modules():
-        if isinstance(module, modeling.Gemma4RMSNorm) and module.with_scale:
-            module.weight.data += 1
+    mistakes.add_one_to_norms(tower_of(model), modeling.Gemma4RMSNorm)
 
 
 def causal_tower(model, inputs):
@@ -112,8 +104,7 @@ def erf_gelu(model, inputs):
 
 
 def gate_and_up_swapped(model, inputs):
-    for layer in tower_of(model).encoder.layers:
-        layer.mlp.gate_proj, layer.mlp.up_proj = layer.mlp.up_proj, layer.mlp.gate_proj
+    mistakes.swap_gate_and_up(tower_of(model).encoder.layers)
 
 
 def no_ranges(model, inputs):
@@ -254,16 +245,8 @@ DECODER_MISTAKES = [
 ]
 
 
-@contextlib.contextmanager
-def modules_restored():
-    names = ("apply_rotary_pos_emb", "apply_multidimensional_rope", "create_bidirectional_mask",
-             "create_masks_for_vision_model", "get_block_sequence_ids_for_mask")
-    kept = {name: getattr(modeling, name) for name in names}
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(modeling, name, value)
+SPOILED = ("apply_rotary_pos_emb", "apply_multidimensional_rope", "create_bidirectional_mask",
+           "create_masks_for_vision_model", "get_block_sequence_ids_for_mask")
 
 
 def soft_tokens_moved(name: str, spoil) -> float:
@@ -274,7 +257,7 @@ def soft_tokens_moved(name: str, spoil) -> float:
         processor = reference.load_processor(GOLDEN / "models" / name)
         inputs = dict(vision_cases.picture_inputs(processor, load_image(str(GOLDEN / "media/pictures" / picture)), budget))
         golden = load_file(GOLDEN / "towers" / name / f"{Path(picture).stem}-{budget}.safetensors")
-        with modules_restored():
+        with mistakes.restored(modeling, *SPOILED):
             if spoil:
                 spoil(model, inputs)
             soft = vision_cases.tower_trace(model, inputs)[1]
@@ -290,7 +273,7 @@ def logits_moved(name: str, case: vision_cases.Case, spoil) -> float:
     for extra in ("num_soft_tokens_per_image", "num_soft_tokens_per_video", "video_metadata"):
         inputs.pop(extra, None)
     golden = load_file(GOLDEN / "cases" / name / f"{case.name}.safetensors")
-    with modules_restored():
+    with mistakes.restored(modeling, *SPOILED):
         if spoil:
             spoil(model, inputs)
         logits = vision_cases.forward(model, inputs, trace_all=False).logits
@@ -314,9 +297,7 @@ def main() -> int:
     for spoil, names, case in [(None, ALL, "image-70"), *DECODER_MISTAKES]:
         found = {name: logits_moved(name, by_name[case], spoil) for name in names}
         report(spoil.__name__ if spoil else "(honest decoder)", found, SEEN_LOGITS if spoil else 1e-3, spoil is None)
-    total = len(TOWER_MISTAKES) + len(DECODER_MISTAKES)
-    print("not noticed: " + ", ".join(unseen) if unseen else f"all {total} mistakes noticed, in every model they concern")
-    return 1 if unseen else 0
+    return mistakes.conclude(unseen, len(TOWER_MISTAKES) + len(DECODER_MISTAKES), ", in every model they concern")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -99,6 +101,22 @@ TEST(VideoFile, ShortClipsGiveAllTheirFrames) {
   // Lossless RGB: exact.
   EXPECT_EQ(centre_of_patch(clip.frames[2], 7, 5), 50.0f / 255.0f);
   EXPECT_EQ(centre_of_patch(clip.frames[2], 0, 0), 1.0f);
+}
+
+TEST(VideoFile, WithoutARateOfItsOwnAClipHas24FramesASecond) {
+  std::vector<std::byte> bytes = read_bytes(media_data() / "clips" / "three_frames.mkv");
+  // DefaultDuration, four bytes, becomes a Void element of the same length.
+  const std::array<std::byte, 4> duration = {std::byte{0x23}, std::byte{0xE3}, std::byte{0x83}, std::byte{0x84}};
+  const auto at = std::search(bytes.begin(), bytes.end(), duration.begin(), duration.end());
+  ASSERT_NE(at, bytes.end());
+  std::fill_n(at, 8, std::byte{0});
+  at[0] = std::byte{0xEC};
+  at[1] = std::byte{0x86};
+  const auto clip = decode_video(bytes, "clip", {});
+  ASSERT_TRUE(clip) << clip.error().message;
+  EXPECT_EQ(clip->fps, 24.0);
+  ASSERT_EQ(clip->frames.size(), 3u);
+  EXPECT_DOUBLE_EQ(clip->frames[2].seconds, 2 / 24.0);
 }
 
 TEST(VideoFile, AnotherRateIsHonoured) {

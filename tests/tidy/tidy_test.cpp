@@ -135,5 +135,40 @@ TEST(Tree, HeadersAreGuarded) {
   }
 }
 
+// All text of the tree's files with this extension below folder.
+std::string text_below(const fs::path& folder, const std::string& extension) {
+  std::string all;
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(LAPIDARY_SOURCE_DIR) / folder)) {
+    if (entry.path().extension() == extension) all += text_of(entry.path());
+  }
+  return all;
+}
+
+// docs/traps.md says in the last column of its tables what goes red: `Suite.Test`, or a function of a script or an
+// end-to-end test.
+TEST(Docs, EveryTrapNamesTestsThatExist) {
+  const std::string tests = text_below("tests", ".cpp");
+  const std::string functions = text_below("scripts/golden", ".py") + text_below("tests/e2e", ".py");
+  std::istringstream lines(text_of(fs::path(LAPIDARY_SOURCE_DIR) / "docs/traps.md"));
+  const std::regex quoted("`(?:([A-Za-z0-9]+)\\.)?([A-Za-z0-9_]+)`");
+  std::string line;
+  int named = 0;
+  while (std::getline(lines, line)) {
+    if (line.rfind("| ", 0) != 0) continue;
+    const std::string cell = line.substr(line.rfind(" | ") + 3);
+    for (std::sregex_iterator it(cell.begin(), cell.end(), quoted), end; it != end; ++it) {
+      const std::string suite = (*it)[1], name = (*it)[2];
+      ++named;
+      if (suite.empty()) {
+        EXPECT_NE(functions.find("def " + name + "("), std::string::npos) << "docs/traps.md: no function " << name;
+      } else {
+        EXPECT_NE(tests.find("(" + suite + ", " + name + ")"), std::string::npos)
+            << "docs/traps.md: no test " << suite << "." << name;
+      }
+    }
+  }
+  EXPECT_GE(named, 150);
+}
+
 }  // namespace
 }  // namespace lapidary
