@@ -8,10 +8,14 @@
 #include "base/limits.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
+#include "cli/bench_media.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "media/audio_file.h"
+#include "media/options.h"
 #include "model/decoder.h"
+#include "model/weight_counts.h"
 #include "ops/select/select.h"
 
 namespace lapidary::cli {
@@ -21,25 +25,11 @@ struct BenchOptions {
   ModelOptions model;
   std::vector<int32_t> prompts = {512};
   std::vector<int32_t> depths = {0};
+  std::vector<int32_t> pictures, sounds;  // soft-token budgets; seconds
   int32_t generate = 32, repeat = 3;
   bool verify = false;
   std::string format = "table";
 };
-
-struct Measurement {
-  std::string test;  // "prefill 512", "decode 32 @ 0"
-  double tokens_per_second = 0;
-  double bytes_per_token = 0;  // decode: weights and K/V read for one token
-  double bandwidth = 0;        // bytes/s measured around the run; 0 where it does not limit
-  double cost = 0;             // verify: time of the step over that of a step of one token
-  double fraction() const { return bandwidth > 0 ? tokens_per_second * bytes_per_token / bandwidth : 0; }
-};
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
 
 // K and V that the token at position `depth` reads.
 double kv_read_bytes(const ModelConfig& config, DType type, int32_t depth) {
@@ -109,7 +99,9 @@ Result<Measurement> measure_prefill(Engine& engine, const BenchOptions& options,
     speeds.push_back(tokens / (run.timing.prefill_ms / 1e3));
   }
   if (speeds.empty()) return Error{ErrorCode::kCancelled, "interrupted"};
-  return Measurement{fmt::format("prefill {}", tokens), median(speeds), 0, 0};
+  Measurement m{fmt::format("prefill {}", tokens), median(speeds)};
+  m.flop_per_token = 2.0 * static_cast<double>(prompt_weights(engine.model().weights(), engine.model().config()));
+  return m;
 }
 
 Result<Measurement> measure_decode(Engine& engine, const BenchOptions& options, int threads, int32_t depth) {
@@ -161,13 +153,14 @@ void print(const BenchOptions& options, const Engine& engine, const std::vector<
                                  {"read_bandwidth", m.bandwidth},
                                  {"fraction", m.fraction()}});
       if (m.cost > 0) json["results"].back()["cost"] = m.cost;
+      if (m.flop_per_token > 0) json["results"].back()["flop_per_token"] = m.flop_per_token;
     }
     write_out(dump_json(json) + "\n");
   } else if (options.format == "csv") {
-    std::string out = "test,tokens_per_second,bytes_per_token,read_bandwidth,fraction\n";
+    std::string out = "test,tokens_per_second,bytes_per_token,read_bandwidth,fraction,flop_per_token\n";
     for (const Measurement& m : all)
-      out += fmt::format("{},{:.3f},{:.0f},{:.0f},{:.4f}\n", m.test, m.tokens_per_second, m.bytes_per_token,
-                         m.bandwidth, m.fraction());
+      out += fmt::format("{},{:.3f},{:.0f},{:.0f},{:.4f},{:.0f}\n", m.test, m.tokens_per_second, m.bytes_per_token,
+                         m.bandwidth, m.fraction(), m.flop_per_token);
     write_out(out);
   } else {
     std::string out =
@@ -179,6 +172,7 @@ void print(const BenchOptions& options, const Engine& engine, const std::vector<
         out += fmt::format("   {:.1f} GB/s of {:.1f} read ({:.0f} %)", m.tokens_per_second * m.bytes_per_token / 1e9,
                            m.bandwidth / 1e9, 100 * m.fraction());
       }
+      if (m.flop_per_token > 0) out += fmt::format("   {:.1f} GFLOP/s", m.tokens_per_second * m.flop_per_token / 1e9);
       if (m.cost > 0) out += fmt::format("   {:.2f} times a step of one token", m.cost);
       out += "\n";
     }
@@ -210,6 +204,11 @@ Result<void> bench(const BenchOptions& options) {
       all.push_back(std::move(m));
     }
   }
+  if (!options.pictures.empty() || !options.sounds.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<Measurement> media,
+                     measure_media(options.model, options.pictures, options.sounds, options.repeat));
+    all.insert(all.end(), media.begin(), media.end());
+  }
   progress.clear();
   print(options, *engine, all);
   return {};
@@ -221,15 +220,23 @@ void add_bench(CLI::App& program, Action& action) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command =
       add_command(program, "bench",
-                  "Speed: prefill and decode, with bytes and the fraction of the measured read bandwidth.\n\n"
+                  "Speed: prefill and decode, with bytes and the fraction of the measured read bandwidth; pictures and "
+                  "sound with --pictures and --sounds.\n\n"
                   "  lapidary bench\n"
-                  "  lapidary bench --model ~/models/gemma-4-12B-it --prompt 128,512 --depth 0,4096 --format csv");
+                  "  lapidary bench --model ~/models/gemma-4-12B-it --prompt 128,512 --depth 0,4096 --format csv\n"
+                  "  lapidary bench --model ~/models/gemma-4-E2B-it --pictures 70,280,1120 --sounds 5,30");
   command->add_option("--prompt", options->prompts, "prompt lengths for prefill (512)")
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20));
   command->add_option("--depth", options->depths, "tokens already held when decoding starts (0)")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 20));
+  command->add_option("--pictures", options->pictures, "also encode pictures of these soft-token budgets")
+      ->delimiter(',')
+      ->check(CLI::IsMember(kSoftTokenBudgets));
+  command->add_option("--sounds", options->sounds, "also encode sound of so many seconds")
+      ->delimiter(',')
+      ->check(CLI::Range(1, kLimits.audio_clip_samples_max / kSampleRate));
   command->add_option("--generate", options->generate, "tokens to decode")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();

@@ -5,6 +5,7 @@
 #include "model/audio_weights.h"
 #include "model/vision_weights.h"
 #include "model/weight_binder.h"
+#include "model/weight_counts.h"
 #include "model/weights.h"
 
 namespace lapidary {
@@ -87,24 +88,6 @@ VisionPatchWeights bind_vision(WeightBinder& bind, const ModelConfig& config) {
                                             "embed_vision.embedding_projection.weight"}),
                              config.dim, vision.embed_dim);
   return w;
-}
-
-int64_t matrix_bytes(const QuantizedMatrix& w) { return static_cast<int64_t>(w.blocks.size()); }
-
-int64_t decode_bytes(const ModelWeights& w, const ModelConfig& config) {
-  int64_t bytes = matrix_bytes(w.embedding) + matrix_bytes(w.per_layer_inputs.projection);
-  for (size_t i = 0; i < w.layers.size(); ++i) {
-    const LayerWeights& l = w.layers[i];
-    for (const QuantizedMatrix* m :
-         {&l.q, &l.k, &l.v, &l.o, &l.mlp.gate, &l.mlp.up, &l.mlp.down, &l.per_layer.gate, &l.per_layer.out})
-      bytes += matrix_bytes(*m);
-    if (l.moe) {
-      const MlpWeights& one = l.moe->experts.front();  // all are of one size
-      bytes += matrix_bytes(l.moe->router) +
-               config.layers[i].moe->active * (matrix_bytes(one.gate) + matrix_bytes(one.up) + matrix_bytes(one.down));
-    }
-  }
-  return bytes;
 }
 
 }  // namespace
