@@ -111,10 +111,7 @@ def _config(spec: Spec, target) -> dict:
             "num_key_value_heads": target.kv_heads,
             "num_kv_shared_layers": len(spec.layer_types),
             "rms_norm_eps": 1e-06,
-            "rope_parameters": {
-                "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1000000.0, "rope_type": "proportional"},
-                "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
-            },
+            "rope_parameters": tiny_models.ROPE,
             "sliding_window": target.window,
             "tie_word_embeddings": True,
             "use_bidirectional_attention": "vision" if keys_are_values else None,

@@ -21,8 +21,15 @@ from safetensors.torch import save_file
 import tiny_tokenizer
 
 
+ROPE = {
+    "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1000000.0, "rope_type": "proportional"},
+    "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
+}
+
+
 @dataclass(frozen=True)
-class Spec:
+class Decoder:
+    """The sizes that every decoder has."""
     name: str
     seed: int
     dtype: torch.dtype
@@ -31,10 +38,14 @@ class Spec:
     ffn: int
     heads: int
     kv_heads: int
-    global_kv_heads: int
+    global_kv_heads: int | None
     head_dim: int
     global_head_dim: int
     window: int
+
+
+@dataclass(frozen=True)
+class Spec(Decoder):
     mm_embed_dim: int
     positions: int  # rows of the position table
     patch_size: int = 16  # three of them make one side of a soft token's patch
@@ -77,10 +88,7 @@ def _config(spec: Spec, ids: dict[str, int]) -> dict:
         "num_key_value_heads": spec.kv_heads,
         "num_kv_shared_layers": 0,
         "rms_norm_eps": 1e-06,
-        "rope_parameters": {
-            "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1000000.0, "rope_type": "proportional"},
-            "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
-        },
+        "rope_parameters": ROPE,
         "sliding_window": spec.window,
         "tie_word_embeddings": True,
         "use_bidirectional_attention": "vision",

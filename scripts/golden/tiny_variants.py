@@ -20,19 +20,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Spec:
-    name: str
-    seed: int
-    dtype: torch.dtype
-    layer_types: str  # one letter a layer: s sliding, f full
-    hidden: int
-    ffn: int
-    heads: int
-    kv_heads: int
-    global_kv_heads: int | None
-    head_dim: int
-    global_head_dim: int
-    window: int
+class Spec(tiny_models.Decoder):
     keys_are_values: bool = False
     shared: int = 0  # last layers that borrow K and V
     redundant_kv: bool = False  # K/V tensors of those layers are in the file all the same
@@ -99,10 +87,7 @@ def _config(spec: Spec, ids: dict[str, int]) -> dict:
         "num_key_value_heads": spec.kv_heads,
         "num_kv_shared_layers": spec.shared,
         "rms_norm_eps": 1e-06,
-        "rope_parameters": {
-            "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1000000.0, "rope_type": "proportional"},
-            "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
-        },
+        "rope_parameters": tiny_models.ROPE,
         "sliding_window": spec.window,
         "tie_word_embeddings": True,
         "top_k_experts": spec.active or None,

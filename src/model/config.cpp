@@ -178,39 +178,27 @@ Result<void> read_eos(const JsonObject& root, ModelConfig& config) {
 }  // namespace
 
 int32_t ModelConfig::head_dim_max() const {
-  int32_t most = 0;
-  for (const LayerSpec& layer : layers) most = std::max(most, layer.head_dim);
-  return most;
+  return largest(layers, [](const LayerSpec& l) { return l.head_dim; });
 }
 
 int32_t ModelConfig::kv_width_max() const {
-  int32_t most = 0;
-  for (const LayerSpec& layer : layers) most = std::max(most, layer.kv_heads * layer.head_dim);
-  return most;
+  return largest(layers, [](const LayerSpec& l) { return l.kv_heads * l.head_dim; });
 }
 
 int32_t ModelConfig::ffn_hidden_max() const {
-  int32_t most = 0;
-  for (const LayerSpec& layer : layers) most = std::max(most, layer.ffn_hidden);
-  return most;
+  return largest(layers, [](const LayerSpec& l) { return l.ffn_hidden; });
 }
 
 int32_t ModelConfig::experts_max() const {
-  int32_t most = 0;
-  for (const LayerSpec& layer : layers) most = std::max(most, layer.moe ? layer.moe->experts : 0);
-  return most;
+  return largest(layers, [](const LayerSpec& l) { return l.moe ? l.moe->experts : 0; });
 }
 
 int32_t ModelConfig::active_experts_max() const {
-  int32_t most = 0;
-  for (const LayerSpec& layer : layers) most = std::max(most, layer.moe ? layer.moe->active : 0);
-  return most;
+  return largest(layers, [](const LayerSpec& l) { return l.moe ? l.moe->active : 0; });
 }
 
 int32_t ModelConfig::expert_hidden_max() const {
-  int32_t most = 0;
-  for (const LayerSpec& layer : layers) most = std::max(most, layer.moe ? layer.moe->hidden : 0);
-  return most;
+  return largest(layers, [](const LayerSpec& l) { return l.moe ? l.moe->hidden : 0; });
 }
 
 int32_t ModelConfig::borrowing_tail() const {

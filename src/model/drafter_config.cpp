@@ -65,15 +65,11 @@ Result<void> read_clusters(const JsonObject& root, DrafterConfig& config) {
 }  // namespace
 
 int32_t DrafterConfig::head_dim_max() const {
-  int32_t most = 0;
-  for (const LayerSpec& layer : layers) most = std::max(most, layer.head_dim);
-  return most;
+  return largest(layers, [](const LayerSpec& l) { return l.head_dim; });
 }
 
 int32_t DrafterConfig::ffn_hidden_max() const {
-  int32_t most = 0;
-  for (const LayerSpec& layer : layers) most = std::max(most, layer.ffn_hidden);
-  return most;
+  return largest(layers, [](const LayerSpec& l) { return l.ffn_hidden; });
 }
 
 Result<DrafterConfig> read_drafter_config(const Json& json, std::string_view source, const ModelConfig& target) {

@@ -1,6 +1,7 @@
 // The part of a text_config that a model and its drafter write alike: sizes, norms, and how each layer attends.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,6 +24,14 @@ struct TextSection {
 
 // Errors: kCorruptFile for missing, ill-typed or contradictory values, kUnsupported for those that no Gemma 4 has.
 Result<TextSection> read_text_section(const JsonObject& text, int64_t layers_max);
+
+// The largest of a size over all layers; 0 where there is none.
+template <class Size>
+int32_t largest(const std::vector<LayerSpec>& layers, Size size) {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, size(layer));
+  return most;
+}
 
 // An integer in [1, max].
 Result<int32_t> dimension(const JsonObject& from, std::string_view key, int64_t max = kDimMax);

@@ -2,47 +2,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
-
 #include "base/mapped_file.h"
 #include "model/model.h"
-#include "ops/reference/reference_ops.h"
+#include "model/model_copy.h"
 
 namespace lapidary {
 namespace {
 
 using ::testing::HasSubstr;
-namespace fs = std::filesystem;
 
-class BindVariants : public ::testing::Test {
- protected:
-  void TearDown() override { fs::remove_all(folder_); }
-
-  // A copy of a tiny golden model whose files a test may change.
-  void use(const std::string& name) {
-    folder_ = fs::path(::testing::TempDir()) / "lapidary_bind_variants_test";
-    fs::remove_all(folder_);
-    fs::copy(fs::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models" / name, folder_, fs::copy_options::recursive);
-  }
-  void replace(const std::string& file, const std::string& from, const std::string& to) {
-    std::ifstream in(folder_ / file, std::ios::binary);
-    std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-    const size_t at = text.find(from);
-    ASSERT_NE(at, std::string::npos) << from;
-    text.replace(at, from.size(), to);
-    std::ofstream(folder_ / file, std::ios::binary) << text;
-  }
-  Result<std::unique_ptr<Model>> open() {
-    return Model::open(folder_, std::move(*make_reference_ops({})), {.rows_max = 8});
-  }
-  std::string message() {
-    const auto model = open();
-    return model ? "opened" : model.error().message;
-  }
-
-  fs::path folder_;
-};
+class BindVariants : public testing::ModelCopy {};
 
 TEST_F(BindVariants, RedundantKeysAndValuesAreNotBound) {
   use("e2b");

@@ -2,18 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
-
 #include "model/model.h"
+#include "model/model_copy.h"
 #include "model/vision_config.h"
-#include "ops/reference/reference_ops.h"
 
 namespace lapidary {
 namespace {
 
 using ::testing::HasSubstr;
-namespace fs = std::filesystem;
 
 // As released with E2B.
 Json released() {
@@ -82,35 +78,7 @@ TEST(VisionConfig, RefusesWhatTheTowerHasNoMeaningFor) {
   EXPECT_THAT(message_with("rms_norm_eps", 0), HasSubstr("small positive number"));
 }
 
-class BindVision : public ::testing::Test {
- protected:
-  void TearDown() override { fs::remove_all(folder_); }
-
-  // A copy of a tiny golden model whose files a test may change.
-  void use(const std::string& name) {
-    folder_ = fs::path(::testing::TempDir()) / "lapidary_bind_vision_test";
-    fs::remove_all(folder_);
-    fs::copy(fs::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models" / name, folder_, fs::copy_options::recursive);
-  }
-  // Everywhere in a file; in a safetensors header `to` must be as long as `from`.
-  void replace(const std::string& file, const std::string& from, const std::string& to) {
-    std::ifstream in(folder_ / file, std::ios::binary);
-    std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-    size_t at = text.find(from);
-    ASSERT_NE(at, std::string::npos) << from;
-    for (; at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
-    std::ofstream(folder_ / file, std::ios::binary) << text;
-  }
-  Result<std::unique_ptr<Model>> open() {
-    return Model::open(folder_, std::move(*make_reference_ops({})), {.rows_max = 8});
-  }
-  std::string message() {
-    const auto model = open();
-    return model ? "opened" : model.error().message;
-  }
-
-  fs::path folder_;
-};
+class BindVision : public testing::ModelCopy {};
 
 constexpr const char* kTensors = "model.safetensors";
 

@@ -5,35 +5,18 @@
 #include <limits>
 #include <vector>
 
-#include "ops/reference/reference_ops.h"
+#include "ops/reference_fixture.h"
 
 namespace lapidary {
 namespace {
 
-class ReferenceExperts : public testing::Test {
+class ReferenceExperts : public testing::ReferenceFixture {
  protected:
-  TensorView tensor(int32_t rows, int32_t cols, const std::vector<float>& values, DType type = DType::kF64) {
-    TensorView x = *ops_->allocate(rows, cols, type);
-    ops_->write(values, x);
-    return x;
-  }
-  std::vector<float> values(TensorView x) {
-    std::vector<float> out(static_cast<size_t>(x.rows) * static_cast<size_t>(x.cols));
-    ops_->read(x, out);
-    return out;
-  }
-  TensorView ids(const std::vector<int32_t>& values) {
-    TensorView x = *ops_->allocate(static_cast<int32_t>(values.size()), 1, DType::kI32);
-    ops_->write_ids(values, x);
-    return x;
-  }
   std::vector<int32_t> read_ids(TensorView x) {
     std::vector<int32_t> out(static_cast<size_t>(x.rows));
     ops_->read_ids(x, out);
     return out;
   }
-
-  std::unique_ptr<Ops> ops_ = std::move(*make_reference_ops({.kv_type = DType::kF32}));
 };
 
 TEST_F(ReferenceExperts, RoutesToTheLargestAndScalesAfterMakingThemSumToOne) {

@@ -7,42 +7,16 @@
 #include <limits>
 #include <vector>
 
+#include "ops/reference_fixture.h"
+
 namespace lapidary {
 namespace {
 
-class Reference : public testing::Test {
+class Reference : public testing::ReferenceFixture {
  protected:
-  void SetUp() override { open(DType::kF32); }
-
-  void open(DType kv_type) {
-    auto made = make_reference_ops({.kv_type = kv_type});
-    ASSERT_TRUE(made.has_value());
-    ops_ = std::move(*made);
-  }
-
-  TensorView tensor(int32_t rows, int32_t cols, const std::vector<float>& values) {
-    TensorView x = *ops_->allocate(rows, cols, DType::kF64);
-    ops_->write(values, x);
-    return x;
-  }
-
-  std::vector<float> values(TensorView x) {
-    std::vector<float> out(static_cast<size_t>(x.rows) * static_cast<size_t>(x.cols));
-    ops_->read(x, out);
-    return out;
-  }
-
-  TensorView ids(const std::vector<int32_t>& values) {
-    TensorView x = *ops_->allocate(static_cast<int32_t>(values.size()), 1, DType::kI32);
-    ops_->write_ids(values, x);
-    return x;
-  }
-
   static QuantizedMatrix matrix(const std::vector<float>& weights, int32_t out, int32_t in, float scale = 1) {
     return {.format = Format::kF32, .out = out, .in = in, .scale = scale, .blocks = std::as_bytes(std::span(weights))};
   }
-
-  std::unique_ptr<Ops> ops_;
 };
 
 TEST_F(Reference, RefusesAKvTypeItCannotKeep) {

@@ -7,29 +7,23 @@
 #include "base/thread_pool.h"
 #include "ops/cpu/aligned_buffer.h"
 #include "ops/cpu/cpu_ops.h"
-#include "ops/host_memory.h"
+#include "ops/host_ops.h"
 
 namespace lapidary {
 
 // Rows of activations are multiplied in blocks of at most this many, so that a staged block stays in a core's cache.
 inline constexpr int32_t kBlockRows = 120;  // a multiple of every level's tile_columns
 
-class CpuOps final : public Ops {
+class CpuOps final : public HostOps {
  public:
   CpuOps(const OpsOptions& options, const CpuKernels& level);
 
   std::string description() const override;
   DType activation_type() const override { return DType::kF32; }
 
-  Result<TensorView> allocate(int32_t rows, int32_t cols, DType type) override;
   Result<void> prepare(QuantizedMatrix& w) override;
   Result<void> reserve_kv(const KvLayout& layout) override;
-  void write(std::span<const float> values, TensorView x) override { write_floats(values, x); }
-  void read(TensorView x, std::span<float> values) override { read_floats(x, values); }
-  void write_ids(std::span<const int32_t> ids, TensorView x) override { write_int32s(ids, x); }
-  void read_ids(TensorView x, std::span<int32_t> ids) override { read_int32s(x, ids); }
 
-  StepInputs upload(const Batch& batch, const AttentionRules& rules) override;
   void embed(TensorView ids, const QuantizedMatrix& table, float scale, TensorView x) override;
   void project(TensorView x, std::span<const QuantizedMatrix* const> w, std::span<const TensorView> y) override;
   void rms_norm(TensorView x, NormWeight w, float eps, TensorView out) override;
@@ -172,7 +166,6 @@ class CpuOps final : public Ops {
   DType kv_type_;
   Format kv_format_;
   ThreadPool pool_;
-  HostMemory memory_;
 
   std::vector<Product> products_;
   AlignedBuffer<float> staging_f32_;
@@ -193,9 +186,6 @@ class CpuOps final : public Ops {
 
   std::vector<RopeTable> rope_tables_;
   std::vector<AxisTable> axis_tables_;
-  // This step's inputs.
-  std::vector<int32_t> token_ids_, positions_, logit_rows_;
-  std::array<AttentionPlan, kAttentionKinds> plans_;
 };
 
 }  // namespace lapidary

@@ -4,28 +4,22 @@
 #include <string>
 #include <vector>
 
-#include "ops/host_memory.h"
+#include "ops/host_ops.h"
 #include "ops/reference/reference_ops.h"
 #include "quant/formats.h"
 
 namespace lapidary {
 
-class ReferenceOps final : public Ops {
+class ReferenceOps final : public HostOps {
  public:
   explicit ReferenceOps(const OpsOptions& options) : kv_type_(options.kv_type) {}
 
   std::string description() const override { return "reference, double precision, 1 thread"; }
   DType activation_type() const override { return DType::kF64; }
 
-  Result<TensorView> allocate(int32_t rows, int32_t cols, DType type) override;
   Result<void> prepare(QuantizedMatrix& w) override;
   Result<void> reserve_kv(const KvLayout& layout) override;
-  void write(std::span<const float> values, TensorView x) override { write_floats(values, x); }
-  void read(TensorView x, std::span<float> values) override { read_floats(x, values); }
-  void write_ids(std::span<const int32_t> ids, TensorView x) override { write_int32s(ids, x); }
-  void read_ids(TensorView x, std::span<int32_t> ids) override { read_int32s(x, ids); }
 
-  StepInputs upload(const Batch& batch, const AttentionRules& rules) override;
   void embed(TensorView ids, const QuantizedMatrix& table, float scale, TensorView x) override;
   void project(TensorView x, std::span<const QuantizedMatrix* const> w, std::span<const TensorView> y) override;
   void rms_norm(TensorView x, NormWeight w, float eps, TensorView out) override;
@@ -70,12 +64,8 @@ class ReferenceOps final : public Ops {
   double round_to_kv(double value) const;
 
   DType kv_type_;
-  HostMemory memory_;
   std::array<std::vector<KvLayer>, kAttentionKinds> kv_;
   bool kv_reserved_ = false;
-  // This step's inputs.
-  std::vector<int32_t> token_ids_, positions_, logit_rows_;
-  std::array<AttentionPlan, kAttentionKinds> plans_;
 };
 
 }  // namespace lapidary
