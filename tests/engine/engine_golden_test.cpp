@@ -88,7 +88,8 @@ TEST_P(EngineGolden, FastSettingsStayNear) {
         "%s, --precision %s --kv bf16: |dlogprob| mean %.4f, worst %.3f; greedy agrees for %lld of %lld steps\n",
         GetParam().c_str(), fast ? "fast" : "full", mean, worst, static_cast<long long>(same),
         static_cast<long long>(steps));
-    // The unified models' limit is 0.25. Rounding may choose another expert, or go through ten layers of random weights.
+    // The unified models' limit is 0.25. Rounding may choose another expert, or go through ten layers of random
+    // weights.
     const bool unified = GetParam().rfind("unified", 0) == 0;
     EXPECT_LT(mean, unified ? 0.25 : 1.0);
     EXPECT_GT(mean, 0.0);  // the settings did something

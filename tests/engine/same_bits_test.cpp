@@ -27,8 +27,8 @@ class SameBits : public ::testing::TestWithParam<std::string> {};
 TEST_P(SameBits, HoweverThePromptIsCut) {
   std::vector<testing::GoldenCase> cases;
   const std::vector<std::string> names = testing::golden_case_names(GetParam());
-  for (const char* name : {"text-long", "mixed", "video", "image-two", "image-strip"}) {
-    // Variants without picture inputs have only the first.
+  for (const char* name : {"text-long", "mixed", "video", "image-two", "image-strip", "audio-three"}) {
+    // Each model has those of what it takes.
     if (std::find(names.begin(), names.end(), name) != names.end())
       cases.push_back(testing::load_golden_case(GetParam(), name));
   }
@@ -83,7 +83,8 @@ TEST(SameBitsOfTheReference, WhenAPictureComesAgain) {
 
 INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                          ::testing::Values("unified-a", "unified-b", "unified-c", "e2b", "e4b", "a26b", "d31b",
-                                           "e2b-vision", "e4b-vision", "a26b-vision", "d31b-vision"));
+                                           "e2b-vision", "e4b-vision", "a26b-vision", "d31b-vision", "e2b-audio",
+                                           "e4b-audio"));
 
 }  // namespace
 }  // namespace lapidary

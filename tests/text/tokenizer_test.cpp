@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <ctime>
+
 #include "base/utf8.h"
 #include "text/tokenizer_support.h"
 
@@ -143,6 +146,24 @@ TEST(Tokenizer, EveryTextComesBack) {
     const std::string expected = row["decoded"];
     EXPECT_EQ(golden_tokenizer().decode(golden_tokenizer().encode(text, SpecialTokens::kAsText)), expected);
   }
+}
+
+// In processor time, which a busy machine does not stretch much.
+TEST(Tokenizer, AMegabyteTakesWellUnderASecond) {
+  std::string text;
+  const Json golden = read_golden("tokenizer/chat.json");
+  while (text.size() < 1'000'000) {
+    for (const Json& row : golden) text += row["rendered"].get<std::string>();
+  }
+  const Tokenizer& tokenizer = golden_tokenizer();
+  const std::clock_t begin = std::clock();
+  const Ids ids = tokenizer.encode(text, SpecialTokens::kAsText);
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  std::printf("%zu bytes, %zu tokens, %.3f s\n", text.size(), ids.size(), seconds);
+  EXPECT_GT(ids.size(), text.size() / 20);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  EXPECT_LT(seconds, 1.0);
+#endif
 }
 
 TEST(Tokenizer, NeedsNoAddedTokens) {
