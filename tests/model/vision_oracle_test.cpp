@@ -1,4 +1,4 @@
-// The oracle at the largest budgets, up to 10,080 patches: every pair of them in double precision, most of a minute.
+// The oracle at the largest budgets, up to 10,080 patches: every pair of them in double precision, which takes a while.
 #include <gtest/gtest.h>
 
 #include <cstdio>
