@@ -62,7 +62,7 @@ def test_langchain_structured_output(chain):
     import pydantic
 
     class Person(pydantic.BaseModel):
-        name: str
+        name: str = pydantic.Field(max_length=12)
         age: int
     answer = chain.with_structured_output(Person, method="json_schema").invoke("Who are you?")
     assert isinstance(answer, Person)

@@ -101,7 +101,7 @@ def test_verified_by_the_reference(lapidary, tree, schema_file):
 
 def test_errors_say_where(lapidary, tmp_path):
     path = tmp_path / "schema.json"
-    assert f"{tmp_path}/none.json: no such file" in lapidary.error("run", "--json-schema", tmp_path / "none.json", "hello")
+    assert f"{tmp_path}/none.json: cannot be opened" in lapidary.error("run", "--json-schema", tmp_path / "none.json", "hello")
     path.write_text("{")
     assert str(path) in lapidary.error("run", "--json-schema", path, "hello")
     path.write_text(json.dumps({"type": "object", "properties": {"a/b": {"not": {}}}}))
