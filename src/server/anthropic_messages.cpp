@@ -79,7 +79,7 @@ void handle_messages(Service& service, const Call& call) {
   if (!answer) return call.fail(answer.error());
   answer->arrived = call.arrived;
   auto writer = make_messages_writer(call, std::move(writing));
-  const auto started = service.start(call.surface, std::move(*answer), call.exchange, std::move(writer), call.handler);
+  const auto started = service.start(std::move(*answer), call.exchange, std::move(writer));
   if (!started) call.fail(started.error());
 }
 

@@ -2,19 +2,19 @@
 
 #include <fmt/format.h>
 
+#include "base/fnv.h"
+
 namespace lapidary::server {
 namespace {
 
 // Opaque to clients, who keep it and send it back; nothing is ever checked against it.
 class Signature {
  public:
-  void add(std::string_view text) {
-    for (const char c : text) hash_ = (hash_ ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  }
+  void add(std::string_view text) { hash_ = fnv1a(text, hash_); }
   std::string text() const { return fmt::format("{:016x}", hash_); }
 
  private:
-  uint64_t hash_ = 0xcbf29ce484222325;
+  uint64_t hash_ = kFnvBasis;
 };
 
 // The same call under the name that clients of this dialect expect.

@@ -102,6 +102,7 @@ void ChoiceReader::take_reply(const std::vector<ReplyEvent>& events, std::vector
         break;
       case ReplyEvent::Kind::kCallArguments:
         begin_call(deltas);
+        result_.calls.back().arguments += event.text;
         deltas.push_back({AnswerDelta::Kind::kCallArguments, choice_, event.text});
         deltas.back().call_index = static_cast<int32_t>(result_.calls.size()) - 1;
         break;
@@ -114,7 +115,8 @@ void ChoiceReader::take_reply(const std::vector<ReplyEvent>& events, std::vector
         call.call.id = call.id;
         const int32_t call_index = static_cast<int32_t>(result_.calls.size()) - 1;
         if (!told) {
-          deltas.push_back({AnswerDelta::Kind::kCallArguments, choice_, dump_wire_json(event.call.arguments)});
+          call.arguments = dump_wire_json(event.call.arguments);
+          deltas.push_back({AnswerDelta::Kind::kCallArguments, choice_, call.arguments});
           deltas.back().call_index = call_index;
         }
         deltas.push_back({AnswerDelta::Kind::kCall, choice_});

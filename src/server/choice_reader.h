@@ -41,6 +41,7 @@ enum class AnswerEnd : uint8_t { kNone, kStop, kStopString, kLength, kRepetition
 struct CallResult {
   std::string id;
   ToolCall call;
+  std::string arguments;  // JSON text, as streams send it: cut where an answer is cut
 };
 
 // A choice so far, and in the end.

@@ -75,7 +75,7 @@ void start(Service& service, const Call& call, ApiResult<AnswerRequest> answer, 
   if (!answer) return call.fail(answer.error());
   answer->arrived = call.arrived;
   auto writer = make_ollama_writer(service, call, std::move(writing));
-  const auto started = service.start(call.surface, std::move(*answer), call.exchange, std::move(writer), call.handler);
+  const auto started = service.start(std::move(*answer), call.exchange, std::move(writer));
   if (!started) call.fail(started.error());
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/fnv.h"
 #include "server/ollama_fields.h"
 #include "server/request_reader.h"
 
@@ -32,10 +33,8 @@ std::string rounded_count(int64_t count) {
 std::string digest(const ModelCard& card) {
   std::string hex;
   for (int part = 0; part < 4; ++part) {
-    uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : fmt::format("{} {} {} {}", part, card.fingerprint, card.bytes, card.parameters))
-      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    hex += fmt::format("{:016x}", hash);
+    hex +=
+        fmt::format("{:016x}", fnv1a(fmt::format("{} {} {} {}", part, card.fingerprint, card.bytes, card.parameters)));
   }
   return hex;
 }

@@ -177,8 +177,7 @@ class SoundJob : public std::enable_shared_from_this<SoundJob> {
     request.options.thought_open = asked->thought_open;
     request.options.show_thought = false;
     request.arrived = call_.arrived;
-    auto answer = service_.start(call_.surface, std::move(request), nullptr,
-                                 std::make_unique<Writer>(shared_from_this(), window), call_.handler);
+    auto answer = service_.start(std::move(request), nullptr, std::make_unique<Writer>(shared_from_this(), window));
     if (!answer) return failed(answer.error());
     const std::lock_guard lock(mutex_);
     if (form_.stream && !begun_) sse_.begin();

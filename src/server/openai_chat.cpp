@@ -119,7 +119,7 @@ void handle_chat(Service& service, const Call& call) {
   answer->arrived = call.arrived;
   answer->options.raw = style.reasoning == ReasoningFormat::kRaw;
   auto writer = make_chat_writer(service, call, std::move(writing));
-  const auto started = service.start(call.surface, std::move(*answer), call.exchange, std::move(writer), call.handler);
+  const auto started = service.start(std::move(*answer), call.exchange, std::move(writer));
   if (!started) call.fail(started.error());
 }
 

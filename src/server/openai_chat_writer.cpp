@@ -88,7 +88,7 @@ class ChatCollector final : public ChatWriter {
   void add_calls(const ChoiceResult& choice, Json& message) const {
     if (options_.legacy_functions) {
       const ToolCall& call = choice.calls.front().call;
-      message["function_call"] = {{"name", call.name}, {"arguments", dump_wire_json(call.arguments)}};
+      message["function_call"] = {{"name", call.name}, {"arguments", choice.calls.front().arguments}};
       return;
     }
     Json& calls = message["tool_calls"] = Json::array();
@@ -100,7 +100,7 @@ class ChatCollector final : public ChatWriter {
       } else {
         calls.push_back({{"id", each.id},
                          {"type", "function"},
-                         {"function", {{"name", call.name}, {"arguments", dump_wire_json(call.arguments)}}}});
+                         {"function", {{"name", call.name}, {"arguments", each.arguments}}}});
       }
     }
   }

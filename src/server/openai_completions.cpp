@@ -410,8 +410,7 @@ void handle_completions(Service& service, const Call& call) {
                                     std::move(prompts), request.choices);
   std::vector<std::shared_ptr<Answer>> started;
   for (size_t i = 0; i < answers.size(); ++i) {
-    auto answer = service.start(call.surface, std::move(answers[i]), nullptr,
-                                std::make_unique<CompletionWriter>(all, i), call.handler);
+    auto answer = service.start(std::move(answers[i]), nullptr, std::make_unique<CompletionWriter>(all, i));
     if (!answer) {
       for (const auto& each : started) each->cancel();
       return call.fail(answer.error());

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/fnv.h"
 #include "base/limits.h"
 #include "engine/reply_grammar.h"
 #include "grammar/compile.h"
@@ -40,9 +41,7 @@ int32_t budget_for(const Image& image, const ImageOptions& options) {
 
 uint64_t salt_of(const std::string& text) {
   if (text.empty()) return 0;
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash | 1;
+  return fnv1a(text) | 1;
 }
 
 // Only some tokens may be drawn.

@@ -79,7 +79,7 @@ void handle_responses(Service& service, const Call& call) {
   writing.store = request->store;
   writing.keep_alive_seconds = service.options().keep_alive_seconds;
   auto writer = make_responses_writer(service.tokenizer(), service.responses(), call, std::move(writing));
-  const auto started = service.start(call.surface, std::move(*answer), call.exchange, std::move(writer), call.handler);
+  const auto started = service.start(std::move(*answer), call.exchange, std::move(writer));
   if (!started) return call.fail(started.error());
   service.responses().attach(id, *started);
 }

@@ -8,6 +8,7 @@
 #include <map>
 #include <sstream>
 
+#include "base/fnv.h"
 #include "base/log.h"
 #include "server/prepare.h"
 
@@ -15,12 +16,6 @@ namespace lapidary::server {
 namespace {
 
 constexpr size_t kGrammarsRemembered = 64;
-
-uint64_t fnv(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
-}
 
 // "google/gemma-4-12B-it" cannot be known from a directory; its last component can.
 std::string model_id(const std::filesystem::path& path) {
@@ -63,8 +58,8 @@ ModelCard make_card(const Engine& engine, const ServeOptions& options) {
   }
   card.sees = config.takes_pictures();
   card.hears = config.takes_sound();
-  card.fingerprint = fmt::format("fp_{:012x}", fnv(fmt::format("{} {} {} {} {}", card.id, card.bytes, card.format,
-                                                               engine.description(), engine.memory().description())) &
+  card.fingerprint = fmt::format("fp_{:012x}", fnv1a(fmt::format("{} {} {} {} {}", card.id, card.bytes, card.format,
+                                                                 engine.description(), engine.memory().description())) &
                                                    0xffffffffffff);
   card.chat_template = chat_template(engine.model().dir().path);
   return card;
@@ -123,22 +118,19 @@ std::optional<ApiError> Service::check_model(Surface surface, const std::string&
                   fmt::format("The model `{}` does not exist; this server has `{}`.", name, card_.id), "model"};
 }
 
-ApiResult<std::shared_ptr<Answer>> Service::start(Surface surface, AnswerRequest request,
-                                                  std::shared_ptr<HttpExchange> exchange,
-                                                  std::unique_ptr<AnswerWriter> writer, std::string_view) {
+ApiResult<std::shared_ptr<Answer>> Service::start(AnswerRequest request, std::shared_ptr<HttpExchange> exchange,
+                                                  std::unique_ptr<AnswerWriter> writer) {
   if (draining_) return ApiError{ErrorKind::kUnavailable, "", "the server is shutting down", "", 5};
   request.deadline_s = options_.request_seconds;
   const int32_t tokens_max = request.generation.tokens_max;
-  auto place = std::make_shared<const Answer*>(nullptr);
   Result<std::shared_ptr<Answer>> answer =
       Answer::start(engine_, writers_, std::move(request), std::move(exchange), std::move(writer),
-                    [this, tokens_max, place](const AnswerResult& result) {
+                    [this, tokens_max](const AnswerResult& result) {
                       metrics_.answered(result, tokens_max);
                       const std::lock_guard lock(mutex_);
                       std::erase_if(answers_, [](const auto& each) { return each->done(); });
                     });
   if (!answer) return engine_error(answer.error());
-  (void)surface;
   const std::lock_guard lock(mutex_);
   if (!(*answer)->done()) answers_.push_back(*answer);
   return std::move(*answer);

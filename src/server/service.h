@@ -83,9 +83,8 @@ class Service {
   std::optional<ApiError> check_model(Surface surface, const std::string& name) const;
 
   // Starts an answer and keeps it among those that run until it ends. Errors: kQueueFull, bad requests of the engine.
-  ApiResult<std::shared_ptr<Answer>> start(Surface surface, AnswerRequest request,
-                                           std::shared_ptr<HttpExchange> exchange, std::unique_ptr<AnswerWriter> writer,
-                                           std::string_view handler);
+  ApiResult<std::shared_ptr<Answer>> start(AnswerRequest request, std::shared_ptr<HttpExchange> exchange,
+                                           std::unique_ptr<AnswerWriter> writer);
   // Keep-alives, deadlines; about once a second.
   void tick();
   // No new answers from now on.
@@ -96,8 +95,6 @@ class Service {
   void abort_all();
 
  private:
-  void forget(const Answer* answer);
-
   ServeOptions options_;
   ProcessorOptions processor_;
   ModelCard card_;

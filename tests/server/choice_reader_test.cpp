@@ -84,6 +84,28 @@ TEST(ChoiceReader, ACallThatIsCutIsNoText) {
   }
 }
 
+TEST(ChoiceReader, ACutCallIsTheSameWholeAndStreamed) {
+  const Tokenizer& tokenizer = golden_tokenizer();
+  const std::vector<int32_t> ids =
+      tokenizer.encode("<|tool_call>call:f{a:<|\"|>some words<|\"|>,b:12}<tool_call|>", SpecialTokens::kRecognise);
+  for (size_t length = 1; length <= ids.size(); ++length) {
+    ChoiceReader reader(tokenizer, {}, 0);
+    Told told;
+    for (size_t i = 0; i < length; ++i) {
+      Event event;
+      event.tokens = {ids[i]};
+      reader.take(event, told.deltas);
+    }
+    Event last;
+    last.finish = FinishReason::kLength;
+    reader.take(last, told.deltas);
+    std::string whole;
+    for (const CallResult& call : reader.result().calls) whole += call.arguments;
+    EXPECT_EQ(told.joined(Kind::kCallArguments), whole) << length;
+    EXPECT_EQ(reader.result().end, AnswerEnd::kLength);
+  }
+}
+
 TEST(ChoiceReader, StopStringsEndTextOnly) {
   ChoiceOptions options;
   options.stop = {"STOP"};
