@@ -3,6 +3,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <string_view>
+
 namespace lapidary::server {
 namespace {
 
@@ -62,6 +64,32 @@ Json anthropic_model(const Service& service, const std::string& name) {
           {"max_tokens", card.context}};
 }
 
+// Codex has instructions of its own for no model but its vendor's, and leaves out a model that brings none.
+constexpr std::string_view kCodingInstructions =
+    R"(You are a coding agent. You work in the user's terminal, on the files of the current directory, by calling tools.
+
+- Look before you change: read the files that matter and search with rg or grep. Never invent file contents, paths or command output.
+- Follow AGENTS.md where a folder has one, and the style of the code around your change.
+- Change only what the task needs. Do not commit, switch branches, or delete files that you did not create unless you are asked to.
+- When the project has tests or a build, run them after a change, read what they print, and fix what you broke.
+- When a command fails, say why and try something else; do not repeat the same call.
+- Work until the task is done. Then stop calling tools and say in a few sentences what you changed and how you checked it.
+
+To edit files, use apply_patch where it is offered. A patch has this form:
+
+*** Begin Patch
+*** Update File: path/to/file.py
+@@ def name():
+ a line that stays
+-a line that goes
++a line that comes
+*** Add File: path/to/new.py
++every line of a new file begins with a plus sign
+*** Delete File: path/to/old.py
+*** End Patch
+
+Lines that stay begin with one space; give about three of them around each change, exactly as the file has them. Paths are relative.)";
+
 // What Codex keeps in its catalogue.
 Json codex_model(const Service& service, const std::string& name) {
   const ModelCard& card = service.card();
@@ -80,14 +108,14 @@ Json codex_model(const Service& service, const std::string& name) {
           {"priority", 0},
           {"truncation_policy", {{"mode", "tokens"}, {"limit", 10000}}},
           {"input_modalities", std::move(inputs)},
-          {"base_instructions", nullptr},
+          {"base_instructions", kCodingInstructions},
           {"support_verbosity", false},
           {"default_verbosity", nullptr},
           {"supports_parallel_tool_calls", true},
           {"supports_reasoning_summaries", true},
           {"supported_reasoning_levels", std::move(levels)},
           {"default_reasoning_level", "medium"},
-          {"apply_patch_tool_type", nullptr},
+          {"apply_patch_tool_type", "freeform"},
           {"upgrade", nullptr},
           {"experimental_supported_tools", Json::array()}};
 }

@@ -65,15 +65,6 @@ std::string unused_name(const ResponsesTools& tools, std::string_view name_space
   }
 }
 
-// A grammar is told, not enforced: the model has seen such inputs described.
-std::string custom_description(const RequestReader& tool) {
-  std::string text = tool.string("description").value_or("");
-  const RequestReader format = tool.inside("format");
-  if (format.string("type").value_or("text") != "grammar") return text;
-  return fmt::format("{}\n\nThe input follows this grammar ({}):\n{}", text, format.string("syntax").value_or("lark"),
-                     format.string("definition").value_or(""));
-}
-
 // A function or a custom tool, alone or in a namespace.
 void add_tool(const RequestReader& tool, const std::string& name_space, ChatRequest& request, ResponsesTools& tools) {
   const bool custom = tool.string("type") == "custom";
@@ -84,7 +75,7 @@ void add_tool(const RequestReader& tool, const std::string& name_space, ChatRequ
   if (inner.failed()) return;
   const std::string declared = name_space.empty() ? name : unused_name(tools, name_space, name);
   if (custom) {
-    add_custom_tool(inner, "name", declared, custom_description(inner), request);
+    add_custom_tool(inner, "name", declared, request);
   } else {
     add_function(inner, "name", declared, inner.string("description").value_or(""), inner.object("parameters"),
                  inner.boolean("strict").value_or(false), request);

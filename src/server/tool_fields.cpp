@@ -50,11 +50,19 @@ void add_function(const RequestReader& reader, std::string_view key, const std::
   request.conversation.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
 }
 
-void add_custom_tool(const RequestReader& reader, std::string_view key, const std::string& name,
-                     const std::string& description, ChatRequest& request) {
-  const Json parameters = {{"type", "object"},
-                           {"properties", {{"input", {{"type", "string"}, {"description", "free text"}}}}},
-                           {"required", {"input"}}};
+void add_custom_tool(const RequestReader& reader, std::string_view key, const std::string& name, ChatRequest& request) {
+  std::string description = reader.string("description").value_or("");
+  Json input = {{"type", "string"}, {"description", "free text"}};
+  const RequestReader format = reader.inside("format");
+  if (format.string("type").value_or("text") == "grammar") {
+    // Responses has the grammar's members beside the type.
+    const RequestReader grammar = format.has("grammar") ? format.inside("grammar") : format;
+    const std::string syntax = grammar.string("syntax").value_or("lark");
+    const std::string definition = grammar.string("definition").value_or("");
+    description += fmt::format("\n\nThe input follows this grammar ({}):\n{}", syntax, definition);
+    if (syntax == "regex") input["pattern"] = fmt::format("^(?:{})$", definition);
+  }
+  const Json parameters = {{"type", "object"}, {"properties", {{"input", std::move(input)}}}, {"required", {"input"}}};
   add_function(reader, key, name, description, &parameters, false, request);
   request.custom_tools.insert(name);
 }
@@ -91,8 +99,7 @@ void read_tools(const Service& service, const RequestReader& reader, ChatRequest
       } else if (type == "custom") {
         if (!tool.required("custom")) break;
         const RequestReader custom = tool.inside("custom");
-        add_custom_tool(custom, "name", custom.required_string("name"), custom.string("description").value_or(""),
-                        request);
+        add_custom_tool(custom, "name", custom.required_string("name"), request);
       } else {
         tool.fail_value("type", fmt::format("expected function or custom, found \"{}\"", type));
       }

@@ -11,9 +11,9 @@ namespace lapidary::server {
 // than [A-Za-z0-9_.:/-], of more than 128, or given twice.
 void add_function(const RequestReader& reader, std::string_view key, const std::string& name,
                   const std::string& description, const Json* parameters, bool strict, ChatRequest& request);
-// One that takes free text: a function with the one parameter input.
-void add_custom_tool(const RequestReader& reader, std::string_view key, const std::string& name,
-                     const std::string& description, ChatRequest& request);
+// One that takes free text: a function with the one parameter input. reader: the tool, of which description and format
+// are read. A grammar is told to the model; a regex, where it can be honoured, holds the input from end to end, too.
+void add_custom_tool(const RequestReader& reader, std::string_view key, const std::string& name, ChatRequest& request);
 
 // The input of a call of a custom tool.
 std::string custom_input(const ToolCall& call);

@@ -1,6 +1,7 @@
 """The OpenAI chat surface, by the openai package and by plain HTTP. Numbers in names are the cases of the API specification."""
 import base64
 import json
+import re
 import socket
 import time
 import urllib.error
@@ -200,7 +201,10 @@ def test_025_models(server):
 
 def test_026_codex_catalogue(server):
     listed = json.loads(call(server, "/v1/models?client_version=0.148.0")[2])
-    assert listed["models"][0]["slug"] == listed["data"][0]["id"]
+    model = listed["models"][0]
+    assert model["slug"] == listed["data"][0]["id"] and model["context_window"] == 8192
+    # Codex refuses a catalogue with a model that has no instructions.
+    assert model["base_instructions"] and model["apply_patch_tool_type"] == "freeform"
 
 
 def test_029_model_is_echoed(server):
@@ -423,6 +427,14 @@ def test_067_named(server, tools):
     only = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "set_timer"}}]}}
     choice = chat(server, WEATHER, tools=tools, tool_choice=only)["choices"][0]
     assert {made["function"]["name"] for made in choice["message"]["tool_calls"]} == {"set_timer"}
+
+
+def test_067_custom_tool_with_a_pattern(server):
+    grammar = {"syntax": "regex", "definition": r"note [0-9]{2}: (yes|no)\."}
+    message = chat(server, max_tokens=60, tool_choice={"type": "custom", "custom": {"name": "note"}}, tools=[
+        {"type": "custom", "custom": {"name": "note", "format": {"type": "grammar", "grammar": grammar}}}])["choices"][0]["message"]
+    call = message["tool_calls"][0]
+    assert call["type"] == "custom" and re.fullmatch(r"note \d\d: (yes|no)\.", call["custom"]["input"])
 
 
 def test_069_round_trip(server, tools):

@@ -2,6 +2,7 @@
 names are cases of the API specification's checklist."""
 import base64
 import json
+import re
 import urllib.error
 import urllib.request
 
@@ -194,6 +195,15 @@ def test_129_custom_tool(client, model):
         {"role": "user", "content": "Write down: hello"}, {**item.to_dict(), "status": "completed"},
         {"type": "custom_tool_call_output", "call_id": item.call_id, "output": "done"}])
     assert response.id.startswith("resp_")
+
+
+def test_129_custom_tool_with_a_pattern(ask):
+    # A pattern that is not understood is told to the model and holds nothing.
+    for definition, wanted in ((r"note [0-9]{2}: (yes|no)\.", r"note \d\d: (yes|no)\."), (r"(?<=a)b", r"[\s\S]*")):
+        response = ask(input="Write down: hello", tool_choice={"type": "custom", "name": "note"}, tools=[
+            {"type": "custom", "name": "note",
+             "format": {"type": "grammar", "syntax": "regex", "definition": definition}}])
+        assert re.fullmatch(wanted, response.output[-1].input)
 
 
 def test_130_tool_results(ask, tree):

@@ -144,6 +144,21 @@ TEST(ResponsesRequest, CodexSendsThis) {
   EXPECT_EQ(request.response["tools"].size(), 8u);
 }
 
+TEST(ResponsesRequest, CustomToolsWithAPatternAreHeldToIt) {
+  const ResponsesRequest request = Reading().good(R"({"input": "x", "tools": [
+      {"type": "custom", "name": "a", "format": {"type": "grammar", "syntax": "regex", "definition": "x|y"}},
+      {"type": "custom", "name": "b", "format": {"type": "grammar", "syntax": "lark", "definition": "start: \"x\""}},
+      {"type": "custom", "name": "c", "format": {"type": "text"}}]})");
+  const Json& tools = request.chat.conversation.tools;
+  const auto input = [&](size_t i) { return tools[i]["function"]["parameters"]["properties"]["input"]; };
+  EXPECT_EQ(input(0)["pattern"], "^(?:x|y)$");
+  EXPECT_THAT(tools[0]["function"]["description"].get<std::string>(), HasSubstr("grammar (regex):\nx|y"));
+  EXPECT_FALSE(input(1).contains("pattern"));
+  EXPECT_THAT(tools[1]["function"]["description"].get<std::string>(), HasSubstr("grammar (lark):"));
+  EXPECT_FALSE(input(2).contains("pattern"));
+  EXPECT_EQ(tools[2]["function"]["description"], "");
+}
+
 TEST(ResponsesRequest, NamesOfMembersNeverCollide) {
   const ResponsesRequest request = Reading().good(R"({"input": "x", "tools": [
       {"type": "function", "name": "a__b"},
