@@ -37,7 +37,7 @@ struct ServeCommand {
   std::string api_key_file, thinking = "auto", any_model = "auto";
   std::vector<std::string> limit_mm;
   int32_t sequences_max = 8, queue_max = 256;
-  int64_t body_mb = 256, image_mb = 32, audio_mb = 64, video_mb = 256, transcription_mb = 25, store_mb = 64;
+  int64_t body_mb = 256, bodies_mb = 1024, image_mb = 32, audio_mb = 64, video_mb = 256, transcription_mb = 25, store_mb = 64;
 };
 
 // One key a line; empty lines and those that begin with # do not count.
@@ -86,6 +86,7 @@ Result<ServeOptions> serve_options(const ServeCommand& command) {
                                                  : ThinkingDefault::kAuto;
   if (command.any_model != "auto") options.any_model = command.any_model == "on";
   options.http.body_bytes_max = command.body_mb << 20;
+  options.http.bodies_bytes_max = command.bodies_mb << 20;
   options.media.image_bytes_max = command.image_mb << 20;
   options.media.audio_bytes_max = command.audio_mb << 20;
   options.media.video_bytes_max = command.video_mb << 20;
@@ -235,6 +236,12 @@ void add_serve(CLI::App& program, Action& action) {
 
   const char* limits = "Limits";
   command->add_option("--max-body-mb", options->body_mb, "a request's body")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->group(limits);
+  command
+      ->add_option("--max-bodies-mb", options->bodies_mb,
+                   "the bodies of all requests at a time, as sent and out of their content coding")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str()
       ->group(limits);

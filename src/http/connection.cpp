@@ -255,12 +255,16 @@ void TcpConnection::begin_body(RequestHead head) {
   HttpVerdict verdict;
   if (shared_->callbacks.gate) verdict = shared_->callbacks.gate(head_.http);
   const int64_t bytes_max = verdict.body_bytes_max.value_or(options().body_bytes_max);
-  body_ = BodyReader(head_, bytes_max);
+  body_ = BodyReader(head_, bytes_max, shared_->bodies);
   if (verdict.refusal) return answer_own(*verdict.refusal, verdict.refusal->close);
   if (body_.bytes_left() > bytes_max) {
     return refuse(413, "request_too_large",
                   fmt::format("the body has {} bytes, at most {} are accepted", body_.bytes_left(), bytes_max),
                   head_.http, false);
+  }
+  if (body_.bytes_left() > shared_->bodies->bytes_free()) {
+    const HttpRefusal full = no_room_for_body(body_.bytes_left(), *shared_->bodies);
+    return refuse(full.status, full.code, full.message, head_.http, false);
   }
   if (!head_.expects_continue || !body_.expected() || !in_.empty()) return;
   sending_ += "HTTP/1.1 100 Continue\r\n\r\n";
@@ -269,6 +273,8 @@ void TcpConnection::begin_body(RequestHead head) {
 
 TcpConnection::Step TcpConnection::read_body() {
   const HttpProgress progress = body_.read(in_);
+  // A burst of a body makes this large, and 1000 connections would each keep theirs.
+  if (in_.empty() && in_.capacity() > kReadBytes) in_ = {};
   if (progress == HttpProgress::kMore) return Step::kWait;
   if (progress == HttpProgress::kRefused && !body_.discarding()) {
     const HttpRefusal why = body_.refusal();
@@ -323,6 +329,7 @@ void TcpConnection::answer_own(const HttpResponse& response, bool close) {
     body_.discard(kDrainBytesMax);
     set_read_deadline(options().body_idle_seconds);
   } else {
+    body_.drop();
     state_ = State::kAnswer;
   }
   flush();
@@ -446,6 +453,7 @@ void TcpConnection::close() {
   timer_.cancel();
   if (exchange_) exchange_->detach();
   exchange_.reset();
+  body_.drop();
   in_ = {};
   if (closed_) std::exchange(closed_, nullptr)(this);
 }

@@ -21,12 +21,18 @@ constexpr int kWindowBits = 15, kGzipBits = 16;  // zlib's: a window of 32 KiB; 
 // What comes out of a decoder, piece by piece and never more than its bound.
 class Output {
  public:
-  Output(std::string_view coding, int64_t bytes_max) : coding_(coding), bytes_max_(bytes_max) {}
+  Output(std::string_view coding, int64_t bytes_max, BodyShare& share)
+      : coding_(coding), bytes_max_(bytes_max), share_(share) {}
 
   Result<void> append(size_t bytes) {
     if (static_cast<int64_t>(bytes_.size() + bytes) > bytes_max_) {
       return Error{ErrorCode::kExhausted,
                    fmt::format("the {} body expands to more than {} bytes", coding_, bytes_max_)};
+    }
+    if (!make_room(bytes_, bytes, static_cast<size_t>(bytes_max_), share_)) {
+      return Error{ErrorCode::kExhausted,
+                   fmt::format("there is no room now for what the {} body expands to beside the bodies of all requests",
+                               coding_)};
     }
     bytes_.append(piece_.get(), bytes);
     return {};
@@ -40,6 +46,7 @@ class Output {
  private:
   std::string_view coding_;
   int64_t bytes_max_;
+  BodyShare& share_;
   std::unique_ptr<char[]> piece_ = std::make_unique<char[]>(kPieceBytes);
   std::string bytes_;
 };
@@ -127,11 +134,18 @@ Result<std::string> decode_content(std::string_view codings, std::string_view bo
   }
   const int64_t by_ratio = std::max(limits.ratio_free_bytes, static_cast<int64_t>(body.size()) * limits.ratio_max);
   const int64_t bytes_max = std::min(limits.bytes_max, by_ratio);
-  std::string decoded(steps.empty() ? body : std::string_view());
+  BodyShare unbounded;
+  BodyShare& share = limits.share ? *limits.share : unbounded;
+  std::string decoded;
+  if (steps.empty()) {
+    if (!make_room(decoded, body.size(), body.size(), share))
+      return Error{ErrorCode::kExhausted, "there is no room now for the body beside those of all requests"};
+    decoded = body;
+  }
   while (!steps.empty()) {
     const std::string_view coding = steps.back();
     steps.pop_back();
-    Output out(coding, bytes_max);
+    Output out(coding, bytes_max, share);
     if (equal_ignoring_case(coding, "gzip") || equal_ignoring_case(coding, "x-gzip")) {
       RETURN_IF_ERROR(inflate_all(body, kWindowBits + kGzipBits, true, out));
     } else if (equal_ignoring_case(coding, "deflate")) {

@@ -12,7 +12,7 @@ constexpr int64_t kOverFactorMax = 16;
 
 }  // namespace
 
-Exchange::Exchange(std::shared_ptr<const HttpShared> shared, RequestHead head, std::string body)
+Exchange::Exchange(std::shared_ptr<const HttpShared> shared, RequestHead head, HttpBody body)
     : shared_(std::move(shared)),
       head_(std::move(head)),
       body_(std::move(body)),

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "http/http.h"
 #include "http/request_head.h"
@@ -18,15 +19,17 @@ namespace lapidary {
 struct HttpShared {
   HttpOptions options;
   HttpCallbacks callbacks;
+  std::shared_ptr<BodyBudget> bodies;  // what a handler holds may outlive the server
   std::atomic<bool> draining = false;
 };
 
 class Exchange final : public HttpExchange {
  public:
-  Exchange(std::shared_ptr<const HttpShared> shared, RequestHead head, std::string body);
+  Exchange(std::shared_ptr<const HttpShared> shared, RequestHead head, HttpBody body);
 
   const HttpHead& head() const override { return head_.http; }
-  const std::string& body() const override { return body_; }
+  const std::string& body() const override { return body_.bytes; }
+  HttpBody take_body() override { return std::exchange(body_, {}); }
   void respond(HttpResponse response) override;
   void begin(HttpResponse response) override;
   void write(std::string piece) override;
@@ -73,7 +76,7 @@ class Exchange final : public HttpExchange {
 
   const std::shared_ptr<const HttpShared> shared_;
   const RequestHead head_;
-  const std::string body_;
+  HttpBody body_;
   const bool head_only_;
 
   mutable std::mutex mutex_;

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "http/body_budget.h"  // HttpBody
+
 namespace lapidary {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;  // in order; names as they came
@@ -44,6 +46,9 @@ class HttpExchange {
 
   virtual const HttpHead& head() const = 0;
   virtual const std::string& body() const = 0;  // decoded from its transfer coding, not from its content coding
+  // The body with its share of HttpOptions::bodies_bytes_max, which goes back when the caller lets it go; body() is
+  // empty from then on. A body that nobody takes is held as long as the exchange. For the one thread that reads it.
+  virtual HttpBody take_body() = 0;
 
   virtual void respond(HttpResponse response) = 0;
   // A body that comes in pieces, chunked (HTTP/1.0: until the connection closes). response.body is its first piece.
@@ -72,6 +77,7 @@ struct HttpOptions {
   int32_t header_count_max = 100;        // 431
   int64_t target_bytes_max = 16 << 10;   // 414
   int64_t body_bytes_max = 256LL << 20;  // 413
+  int64_t bodies_bytes_max = 1LL << 30;  // of all requests together, one of the longest at least; more: 503
   int64_t pending_bytes_max = 1 << 20;
   int32_t connections_max = 1024;  // more: 503
   int32_t header_seconds = 10, body_idle_seconds = 30, write_idle_seconds = 60, keep_alive_seconds = 75;

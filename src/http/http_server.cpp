@@ -75,6 +75,8 @@ class AsioServer final : public HttpServer {
         port_(sockets.port) {
     shared_->options = options;
     shared_->callbacks = std::move(callbacks);
+    // One body of the longest fits whatever is said, or it never would.
+    shared_->bodies = std::make_shared<BodyBudget>(std::max(options.bodies_bytes_max, options.body_bytes_max));
     for (const int descriptor : sockets.descriptors) listeners_.emplace_back(accepting_, descriptor);
     asio::post(accepting_, [this] {
       for (Listener& listener : listeners_) wait(listener);
@@ -101,6 +103,7 @@ class AsioServer final : public HttpServer {
 
   uint16_t port() const override { return port_; }
   int32_t connections() const override { return connections_->size(); }
+  int64_t body_bytes() const override { return shared_->bodies->bytes_held(); }
   void drain() override {
     shared_->draining = true;
     for (const auto& connection : connections_->all()) connection->drain();

@@ -19,6 +19,8 @@ class HttpServer {
   virtual uint16_t port() const = 0;
   // Of connections that are open.
   virtual int32_t connections() const = 0;
+  // That the bodies of requests hold, of HttpOptions::bodies_bytes_max.
+  virtual int64_t body_bytes() const = 0;
   // From now on every answer closes its connection, and idle connections end. New ones are still accepted, so that
   // health can be asked for.
   virtual void drain() = 0;

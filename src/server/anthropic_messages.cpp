@@ -62,7 +62,7 @@ ApiResult<ChatRequest> read_messages_request(const Service& service, const Json&
 }
 
 void handle_messages(Service& service, const Call& call) {
-  ApiResult<Json> body = parse_body(call.body);
+  ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   MessagesStyle style;
   ApiResult<ChatRequest> request = read_messages_request(service, *body, false, style);
@@ -84,7 +84,7 @@ void handle_messages(Service& service, const Call& call) {
 }
 
 void handle_count_tokens(Service& service, const Call& call) {
-  ApiResult<Json> body = parse_body(call.body);
+  ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   MessagesStyle style;
   const ApiResult<ChatRequest> request = read_messages_request(service, *body, true, style);

@@ -17,7 +17,8 @@ namespace lapidary::server {
 
 struct Call {
   std::shared_ptr<HttpExchange> exchange;
-  std::string body;                          // out of its content coding
+  // Out of its content coding. Whoever keeps a call lets it go once it is read: it counts among the bodies of all.
+  std::shared_ptr<HttpBody> body = std::make_shared<HttpBody>();
   std::vector<std::string> parameters;       // of the path, decoded: {id}
   std::map<std::string, std::string> query;  // decoded; the last of equal names
   std::string handler;                       // the route's pattern, for metrics

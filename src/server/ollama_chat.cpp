@@ -156,7 +156,7 @@ ApiResult<ChatRequest> read_ollama_generate(const Service& service, const Json& 
 }
 
 void handle_ollama_chat(Service& service, const Call& call) {
-  ApiResult<Json> body = parse_body(call.body);
+  ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   ApiResult<ChatRequest> request = read_ollama_chat(service, *body);
   if (!request) return call.fail(request.error());
@@ -169,7 +169,7 @@ void handle_ollama_chat(Service& service, const Call& call) {
 }
 
 void handle_ollama_generate(Service& service, const Call& call) {
-  ApiResult<Json> body = parse_body(call.body);
+  ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   ApiResult<ChatRequest> request = read_ollama_generate(service, *body);
   if (!request) return call.fail(request.error());

@@ -130,7 +130,7 @@ void handle_ollama_running(Service& service, const Call& call) {
 }
 
 void handle_ollama_show(Service& service, const Call& call) {
-  const ApiResult<Json> body = parse_body(call.body);
+  const ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   const ApiResult<std::string> name = named_model(service, *body);
   if (!name) return call.fail(name.error());
@@ -157,7 +157,7 @@ void handle_ollama_show(Service& service, const Call& call) {
 void handle_ollama_version(Service&, const Call& call) { call.respond_json({{"version", kOllamaVersion}}); }
 
 void handle_ollama_pull(Service& service, const Call& call) {
-  const ApiResult<Json> body = parse_body(call.body);
+  const ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   const ApiResult<std::string> name = named_model(service, *body);
   if (!name) return call.fail(name.error());

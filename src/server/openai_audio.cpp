@@ -64,7 +64,7 @@ std::optional<ApiError> read_field(const MultipartPart& part, SoundForm& form) {
 
 ApiResult<SoundForm> read_form(const Service& service, const Call& call, std::vector<MultipartPart>& parts) {
   const std::string* type = call.header("content-type");
-  Result<std::vector<MultipartPart>> read = parse_multipart(type ? *type : "", call.body);
+  Result<std::vector<MultipartPart>> read = parse_multipart(type ? *type : "", call.body->bytes);
   if (!read) {
     switch (read.error().code) {
       case ErrorCode::kUnsupported:
@@ -289,7 +289,7 @@ void handle_sound(Service& service, const Call& call, bool translate) {
   if (!form->language.empty() || !form->context.empty() || translate)
     options.prompt = transcription_prompt(form->language, form->context, translate);
   Call kept = call;
-  kept.body.clear();
+  kept.body.reset();
   const auto job = std::make_shared<SoundJob>(service, kept, std::move(*form),
                                               Transcription(std::move(*wave), service.processor(), std::move(options)));
   job->start();

@@ -97,7 +97,7 @@ ApiResult<ChatRequest> read_chat_request(const Service& service, const Json& bod
 }
 
 void handle_chat(Service& service, const Call& call) {
-  ApiResult<Json> body = parse_body(call.body);
+  ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   ChatStyle style;
   ApiResult<ChatRequest> request = read_chat_request(service, *body, style);
@@ -127,7 +127,7 @@ namespace {
 
 // A request's prompt, for those who only want to look at it.
 ApiResult<ChatRequest> read_prompt_only(const Service& service, const Call& call) {
-  ApiResult<Json> body = parse_body(call.body);
+  ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return std::move(body).error();
   body->erase("stream_options");
   ChatStyle style;

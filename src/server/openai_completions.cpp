@@ -380,7 +380,7 @@ void refuse_unsupported(const RequestReader& reader) {
 }  // namespace
 
 void handle_completions(Service& service, const Call& call) {
-  const ApiResult<Json> body = parse_body(call.body);
+  const ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   std::optional<ApiError> error;
   const RequestReader reader(*body, "", error);

@@ -112,7 +112,7 @@ void handle_props(Service& service, const Call& call) {
 }
 
 void handle_tokenize(Service& service, const Call& call) {
-  const ApiResult<Json> body = parse_body(call.body);
+  const ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   std::optional<ApiError> error;
   const RequestReader reader(*body, "", error);
@@ -123,7 +123,7 @@ void handle_tokenize(Service& service, const Call& call) {
 }
 
 void handle_detokenize(Service& service, const Call& call) {
-  const ApiResult<Json> body = parse_body(call.body);
+  const ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   std::optional<ApiError> error;
   const RequestReader reader(*body, "", error);

@@ -56,7 +56,7 @@ void replay(const Call& call, const StoredResponse& stored) {
 }  // namespace
 
 void handle_responses(Service& service, const Call& call) {
-  ApiResult<Json> body = parse_body(call.body);
+  ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   ApiResult<ResponsesRequest> request = read_responses_request(service, service.responses(), *body);
   if (!request) return call.fail(request.error());
@@ -85,7 +85,7 @@ void handle_responses(Service& service, const Call& call) {
 }
 
 void handle_responses_count(Service& service, const Call& call) {
-  ApiResult<Json> body = parse_body(call.body);
+  ApiResult<Json> body = parse_body(call.body->bytes);
   if (!body) return call.fail(body.error());
   ApiResult<ResponsesRequest> request = read_responses_request(service, service.responses(), *body);
   if (!request) return call.fail(request.error());

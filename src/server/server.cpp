@@ -13,6 +13,8 @@
 namespace lapidary::server {
 namespace {
 
+constexpr double kRetryAfterSeconds = 1;  // of what there is no room for at the moment
+
 std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
 
 // Of a target that cannot be read, too.
@@ -50,7 +52,8 @@ ErrorKind kind_of(int status) {
   }
 }
 
-ApiError coding_error(const Error& error) {
+ApiError coding_error(const Error& error, bool no_room) {
+  if (no_room) return {ErrorKind::kUnavailable, "overloaded", error.message, "", kRetryAfterSeconds};
   switch (error.code) {
     case ErrorCode::kUnsupported:
       return {ErrorKind::kUnsupportedMediaType, "", error.message};
@@ -70,6 +73,7 @@ class MeasuredExchange final : public HttpExchange {
 
   const HttpHead& head() const override { return inner_->head(); }
   const std::string& body() const override { return inner_->body(); }
+  HttpBody take_body() override { return inner_->take_body(); }
   void respond(HttpResponse response) override {
     note(response.status);
     inner_->respond(std::move(response));
@@ -174,7 +178,7 @@ HttpResponse Server::refusal(const HttpHead& head, Surface surface, const ApiErr
 
 HttpResponse Server::refuse(int status, std::string_view code, std::string_view message, const HttpHead& head) const {
   ApiError error{kind_of(status), status == 400 ? "invalid_request" : std::string(code), std::string(message)};
-  if (status == 503) error.retry_after_s = 1;
+  if (status == 503) error.retry_after_s = kRetryAfterSeconds;
   return refusal(head, surface_of_head(head), error);
 }
 
@@ -229,14 +233,17 @@ void Server::answer(const std::shared_ptr<HttpExchange>& exchange, Clock::time_p
   call.headers = response_headers(head);
   exchange->on_gone([gone = call.gone] { *gone = true; });
   try {
+    // The answer may take minutes; the body goes, and its share of the budget, when the handler has read it.
+    *call.body = exchange->take_body();
     if (const std::string* coding = call.header("content-encoding")) {
+      HttpBody& body = *call.body;
       ContentLimits limits;
       limits.bytes_max = options_.http.body_bytes_max;
-      Result<std::string> body = decode_content(*coding, exchange->body(), limits);
-      if (!body) return call.fail(coding_error(body.error()));
-      call.body = std::move(*body);
-    } else {
-      call.body = exchange->body();
+      limits.share = &body.share;
+      Result<std::string> decoded = decode_content(*coding, body.bytes, limits);
+      if (!decoded) return call.fail(coding_error(decoded.error(), body.share.refused()));
+      body.bytes = std::move(*decoded);
+      body.share.resize(static_cast<int64_t>(body.bytes.capacity()));
     }
     match.route->handle(service, call);
   } catch (const std::bad_alloc&) {

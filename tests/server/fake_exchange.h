@@ -17,6 +17,7 @@ class FakeExchange final : public HttpExchange {
  public:
   const HttpHead& head() const override { return head_; }
   const std::string& body() const override { return body_; }
+  HttpBody take_body() override { return {std::exchange(body_, {}), {}}; }
   void respond(HttpResponse response) override {
     response_ = std::move(response);
     ended_ = true;

@@ -240,7 +240,7 @@ TEST(OllamaModels, Show) {
     auto exchange = std::make_shared<FakeExchange>();
     Call call = fake_call(exchange);
     exchange->set_header("User-Agent", std::move(agent));
-    call.body = std::move(body);
+    call.body->bytes = std::move(body);
     call.surface = Surface::kOllama;
     handle_ollama_show(demo_service(), call);
     return exchange->json();
