@@ -37,7 +37,8 @@ struct ServeCommand {
   std::string api_key_file, thinking = "auto", any_model = "auto";
   std::vector<std::string> limit_mm;
   int32_t sequences_max = 8, queue_max = 256;
-  int64_t body_mb = 256, bodies_mb = 1024, image_mb = 32, audio_mb = 64, video_mb = 256, transcription_mb = 25, store_mb = 64;
+  int64_t body_mb = 256, bodies_mb = 1024, image_mb = 32, audio_mb = 64, video_mb = 256, transcription_mb = 25,
+          store_mb = 64, decoded_mb = DecodeLimits{}.bytes_max >> 20;
 };
 
 // One key a line; empty lines and those that begin with # do not count.
@@ -90,6 +91,7 @@ Result<ServeOptions> serve_options(const ServeCommand& command) {
   options.media.image_bytes_max = command.image_mb << 20;
   options.media.audio_bytes_max = command.audio_mb << 20;
   options.media.video_bytes_max = command.video_mb << 20;
+  options.decode.bytes_max = command.decoded_mb << 20;
   options.transcription_bytes_max = command.transcription_mb << 20;
   options.responses_store_bytes = command.store_mb << 20;
   return options;
@@ -259,6 +261,24 @@ void add_serve(CLI::App& program, Action& action) {
       ->group(limits);
   command->add_option("--max-transcription-mb", options->transcription_mb, "a file for /v1/audio/transcriptions")
       ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->group(limits);
+  command
+      ->add_option("--max-decoded-mb", options->decoded_mb,
+                   "all media of one request once decoded: pixels, sampled frames, sound at 16 kHz")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->group(limits);
+  command
+      ->add_option("--image-decode-timeout", serve_with.decode.image_seconds,
+                   "seconds that decoding one picture may take (0: any)")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str()
+      ->group(limits);
+  command
+      ->add_option("--video-decode-timeout", serve_with.decode.video_seconds,
+                   "seconds that decoding one video or recording may take (0: any)")
+      ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str()
       ->group(limits);
   command->add_option("--limit-mm", options->limit_mm, "media in one request: image=16,audio=4,video=1")

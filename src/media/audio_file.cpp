@@ -66,6 +66,20 @@ bool to_mono(const AVFrame& frame, std::vector<float>& mono) {
   }
 }
 
+// How many samples at kSampleRate so many of another rate become.
+int64_t resampled(int64_t samples, int32_t rate) { return (samples * kSampleRate + rate - 1) / rate; }
+
+// What the container says of the length, before any of it is decoded; where it says nothing, or something absurd, the
+// samples are counted as they come.
+Result<void> check_length(const AVStream& stream, int64_t samples_max, std::string_view name,
+                          const DecodeWatch& watch) {
+  if (stream.duration == AV_NOPTS_VALUE || stream.time_base.den <= 0) return {};
+  const double seconds = static_cast<double>(stream.duration) * av_q2d(stream.time_base);
+  if (!(seconds > 0 && seconds < 1e9)) return {};
+  const int64_t samples = std::min(samples_max, static_cast<int64_t>(seconds * kSampleRate));
+  return watch.check(name, fmt::format("{:.0f} s of sound", seconds), {samples, sizeof(float)});
+}
+
 Result<void> check_frame(const AVFrame& frame, std::string_view name) {
   const int channels = frame.ch_layout.nb_channels;
   if (channels < 1 || channels > kChannelsMax) {
@@ -81,18 +95,21 @@ Result<void> check_frame(const AVFrame& frame, std::string_view name) {
 
 }  // namespace
 
-Result<Waveform> decode_audio(std::span<const std::byte> bytes, std::string_view name, int64_t samples_max) {
+Result<Waveform> decode_audio(std::span<const std::byte> bytes, std::string_view name, int64_t samples_max,
+                              const DecodeWatch& watch) {
   CHECK(samples_max >= 1);
   const auto too_large = [&](int64_t limit) {
     return Error{ErrorCode::kInvalidArgument,
                  fmt::format("{}: expected at most {} bytes of sound, found {}", name, limit, bytes.size())};
   };
   if (std::ssize(bytes) > kLimits.video_file_bytes_max) return too_large(kLimits.video_file_bytes_max);
-  ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name));
+  ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name, watch));
   const bool has_pictures = av_find_best_stream(source.format(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0) >= 0;
   if (!has_pictures && std::ssize(bytes) > kLimits.audio_file_bytes_max) return too_large(kLimits.audio_file_bytes_max);
   ASSIGN_OR_RETURN(AVStream * stream, source.select_stream(AVMEDIA_TYPE_AUDIO));
   ASSIGN_OR_RETURN(AvDecoder decoder, source.open_decoder(*stream, 1));
+
+  RETURN_IF_ERROR(check_length(*stream, samples_max, name, watch));
 
   Waveform wave;
   AvFrames frames(source, *decoder, stream->index);
@@ -101,6 +118,7 @@ Result<Waveform> decode_audio(std::span<const std::byte> bytes, std::string_view
   // One sample more than asked for tells whether the source goes on.
   while (std::ssize(wave.samples) <= samples_max) {
     const AVFrame* frame = frames.next();
+    if (watch.late()) return watch.late_error(name);
     if (frame == nullptr) break;
     RETURN_IF_ERROR(check_frame(*frame, name));
     if (!resampler.has_value() || frame->sample_rate != wave.source_rate) {
@@ -109,6 +127,8 @@ Result<Waveform> decode_audio(std::span<const std::byte> bytes, std::string_view
       wave.source_rate = frame->sample_rate;
       wave.source_channels = frame->ch_layout.nb_channels;
     }
+    const int64_t samples = resampled(frame->nb_samples, frame->sample_rate);
+    RETURN_IF_ERROR(watch.take(name, fmt::format("{} more samples of sound", samples), {samples, sizeof(float)}));
     if (!to_mono(*frame, mono)) {
       return Error{ErrorCode::kUnsupported, fmt::format("{}: unknown sample format {}", name, frame->format)};
     }

@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/media_input.h"
 #include "base/result.h"
+#include "media/decode_watch.h"
 #include "media/options.h"
 
 namespace lapidary {
@@ -31,9 +32,10 @@ inline constexpr int64_t kAudioSamplesMax = static_cast<int64_t>(kLimits.audio_s
 // mono passes untouched. At most samples_max samples come out (and little more is decoded): what follows is cut.
 // name stands for the file in messages. Errors: kInvalidArgument for an empty file or one of more than
 // Limits::audio_file_bytes_max (video_file_bytes_max when it has pictures), kUnsupported for other formats or a file
-// without sound, kCorruptFile when nothing can be decoded or a sample is not a finite number.
+// without sound, kCorruptFile when nothing can be decoded or a sample is not a finite number, kExhausted beyond what
+// the watch allows.
 Result<Waveform> decode_audio(std::span<const std::byte> bytes, std::string_view name,
-                              int64_t samples_max = kAudioSamplesMax);
+                              int64_t samples_max = kAudioSamplesMax, const DecodeWatch& watch = {});
 
 // Frames of samples_per_token samples, the last one padded with zeros; values are the samples, unrounded. samples is
 // not empty and at most clip_samples_max long.

@@ -110,6 +110,9 @@ const std::string& prepare_libav() {
   return decoders;
 }
 
+// Asked by libav while it probes, seeks and waits.
+int is_late(void* watch) { return static_cast<const DecodeWatch*>(watch)->late() ? 1 : 0; }
+
 int refuse_other_files(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) { return AVERROR(EPERM); }
 
 }  // namespace
@@ -124,13 +127,14 @@ struct AvSource::Reader {
   std::span<const std::byte> bytes;
   int64_t position = 0;
   int64_t read_bytes_left = 0;
+  const DecodeWatch* watch = nullptr;
 
   static int read(void* self, uint8_t* out, int count) {
     auto& reader = *static_cast<Reader*>(self);
     const int64_t left = std::ssize(reader.bytes) - reader.position;
     if (left <= 0) return AVERROR_EOF;
     const int64_t take = std::min<int64_t>(left, count);
-    if (take > reader.read_bytes_left) return AVERROR_EXIT;
+    if (take > reader.read_bytes_left || reader.watch->late()) return AVERROR_EXIT;
     reader.read_bytes_left -= take;
     std::memcpy(out, reader.bytes.data() + reader.position, static_cast<size_t>(take));
     reader.position += take;
@@ -167,6 +171,7 @@ AvSource::AvSource(AvSource&& other) noexcept { *this = std::move(other); }
 
 AvSource& AvSource::operator=(AvSource&& other) noexcept {
   std::swap(name_, other.name_);
+  std::swap(watch_, other.watch_);
   std::swap(reader_, other.reader_);
   std::swap(io_, other.io_);
   std::swap(format_, other.format_);
@@ -179,16 +184,18 @@ AvSource::~AvSource() {
   avio_context_free(&io_);
 }
 
-Result<AvSource> AvSource::open(std::span<const std::byte> bytes, std::string_view name) {
+Result<AvSource> AvSource::open(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch) {
   const std::string& decoders = prepare_libav();
   AvSource source;
   source.name_ = name;
+  source.watch_ = &watch;
   if (bytes.empty()) {
     return Error{ErrorCode::kInvalidArgument, fmt::format("{}: expected sound or video, found an empty file", name)};
   }
   const Error exhausted{ErrorCode::kExhausted, fmt::format("{}: no memory to read the file", name)};
   source.reader_ = std::make_unique<Reader>();
   source.reader_->bytes = bytes;
+  source.reader_->watch = &watch;
   source.reader_->read_bytes_left = kReadBytesFree + kReadsOfWholeFileMax * std::ssize(bytes);
   auto* buffer = static_cast<unsigned char*>(av_malloc(kIoBufferBytes));
   if (buffer == nullptr) return exhausted;
@@ -202,6 +209,7 @@ Result<AvSource> AvSource::open(std::span<const std::byte> bytes, std::string_vi
   format->pb = source.io_;
   format->flags |= AVFMT_FLAG_CUSTOM_IO;
   format->io_open = refuse_other_files;
+  format->interrupt_callback = {is_late, const_cast<DecodeWatch*>(&watch)};
   format->probesize = kProbeBytesMax;
   format->max_streams = kStreamsMax;
   format->format_whitelist = av_strdup(kContainers);
@@ -209,6 +217,7 @@ Result<AvSource> AvSource::open(std::span<const std::byte> bytes, std::string_vi
   format->protocol_whitelist = av_strdup("");
   // Frees the context when it fails.
   if (const int code = avformat_open_input(&format, nullptr, nullptr, nullptr); code < 0) {
+    if (watch.late()) return watch.late_error(name);
     return Error{ErrorCode::kUnsupported,
                  fmt::format("{}: expected sound or video in a known container, found {} bytes of something else ({})",
                              name, bytes.size(), av_error_text(code))};
@@ -220,6 +229,7 @@ Result<AvSource> AvSource::open(std::span<const std::byte> bytes, std::string_vi
   for (AVDictionary*& option : options) av_dict_set(&option, "max_pixels", pixels_max.c_str(), 0);
   const int code = avformat_find_stream_info(format, options.empty() ? nullptr : options.data());
   for (AVDictionary*& option : options) av_dict_free(&option);
+  if (watch.late()) return watch.late_error(name);
   if (code < 0) {
     return Error{ErrorCode::kCorruptFile, fmt::format("{}: damaged {} file of {} bytes: {}", name,
                                                       format->iformat->name, bytes.size(), av_error_text(code))};
@@ -273,7 +283,7 @@ AvFrames::AvFrames(AvSource& source, AVCodecContext& decoder, int stream_index)
 
 AVFrame* AvFrames::next() {
   if (packet_ == nullptr || frame_ == nullptr) return nullptr;
-  for (;;) {
+  while (!source_->watch().late()) {
     const int code = avcodec_receive_frame(decoder_, frame_.get());
     if (code >= 0) return frame_.get();
     if (code == AVERROR(EAGAIN)) {
@@ -284,10 +294,11 @@ AVFrame* AvFrames::next() {
     last_error_ = code;  // of the packet it has swallowed; the next one may be whole
     if (++errors_ > kErrorsMax) return nullptr;
   }
+  return nullptr;
 }
 
 bool AvFrames::read() {
-  for (;;) {
+  while (!source_->watch().late()) {
     av_packet_unref(packet_.get());
     const int code = av_read_frame(source_->format(), packet_.get());
     if (code < 0) {
@@ -298,6 +309,7 @@ bool AvFrames::read() {
     ++packets_read_;
     return true;
   }
+  return false;
 }
 
 bool AvFrames::feed() {

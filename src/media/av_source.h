@@ -15,6 +15,7 @@ extern "C" {
 #include <string_view>
 
 #include "base/result.h"
+#include "media/decode_watch.h"
 
 namespace lapidary {
 
@@ -34,9 +35,9 @@ std::string av_error_text(int code);
 // and codecs outside a list of common ones are refused, as are files that make the reader seek without end.
 class AvSource {
  public:
-  // bytes must outlive the source; name stands for them in messages. Errors: kUnsupported for what is no known
-  // container, kCorruptFile for a damaged one.
-  static Result<AvSource> open(std::span<const std::byte> bytes, std::string_view name);
+  // bytes and watch must outlive the source; name stands for them in messages. When time is up, reading ends. Errors:
+  // kUnsupported for what is no known container, kCorruptFile for a damaged one, kExhausted when time is up.
+  static Result<AvSource> open(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch);
 
   AvSource(AvSource&&) noexcept;
   AvSource& operator=(AvSource&&) noexcept;
@@ -44,6 +45,7 @@ class AvSource {
 
   const std::string& name() const { return name_; }
   AVFormatContext* format() const { return format_; }
+  const DecodeWatch& watch() const { return *watch_; }
 
   // The main stream of a type, all others being dropped from then on. Errors: kUnsupported when there is none.
   Result<AVStream*> select_stream(AVMediaType type);
@@ -56,6 +58,7 @@ class AvSource {
   AvSource();
 
   std::string name_;
+  const DecodeWatch* watch_ = nullptr;
   std::unique_ptr<Reader> reader_;
   AVIOContext* io_ = nullptr;
   AVFormatContext* format_ = nullptr;
@@ -67,7 +70,7 @@ class AvFrames {
   // Both must outlive this.
   AvFrames(AvSource& source, AVCodecContext& decoder, int stream_index);
 
-  // The next frame, valid until the next call; nullptr at the end.
+  // The next frame, valid until the next call; nullptr at the end, and when the source's time is up.
   AVFrame* next();
 
   // Packets of the stream read so far.

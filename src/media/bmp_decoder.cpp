@@ -14,6 +14,8 @@
 namespace lapidary {
 namespace {
 
+constexpr int kRunsBetweenLooks = 1 << 16;  // at the clock
+
 enum Compression : uint32_t { kPlain = 0, kRle8 = 1, kRle4 = 2, kMasks = 3, kMasksWithAlpha = 6 };
 
 struct Header {
@@ -39,30 +41,32 @@ struct Channel {
 
 class BmpReader {
  public:
-  BmpReader(std::span<const std::byte> bytes, std::string_view name) : name_(name), bytes_(bytes), reader_(bytes) {}
+  BmpReader(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch)
+      : name_(name), bytes_(bytes), watch_(watch), reader_(bytes) {}
 
   Result<StoredImage> read() {
     RETURN_IF_ERROR(read_header());
     RETURN_IF_ERROR(check_image_size(header_.width, header_.height, name_));
-    StoredImage stored;
-    stored.image.width = static_cast<int32_t>(header_.width);
-    stored.image.height = static_cast<int32_t>(header_.height);
     const bool packed = header_.compression == kRle8 || header_.compression == kRle4;
     if (!packed && row_bytes() * header_.height > std::ssize(bytes_) - int64_t{header_.pixels_at})
       return damaged("pixels");
-    stored.image.pixels.resize(static_cast<size_t>(header_.width * header_.height) * 3);
+    StoredImage stored;
+    ASSIGN_OR_RETURN(stored.image, make_canvas(header_.width, header_.height, name_, watch_));
     if (header_.bits <= 8 && !read_palette()) return damaged("palette");
     if (!reader_.seek(header_.pixels_at)) return damaged("pixels");
     if (packed) {
       std::vector<uint8_t> indices(static_cast<size_t>(header_.width * header_.height));
-      if (!unpack(indices)) return damaged("pixels");
+      if (!unpack(indices)) return watch_.late() ? watch_.late_error(name_) : damaged("pixels");
       for (int32_t y = 0; y < stored.image.height; ++y) {
         uint8_t* to = row_of(stored.image, y);
         const uint8_t* from = indices.data() + static_cast<size_t>(y) * static_cast<size_t>(header_.width);
         for (int32_t x = 0; x < stored.image.width; ++x, to += 3) look_up(from[x], to);
       }
     } else {
-      for (int32_t y = 0; y < stored.image.height; ++y) read_row(row_of(stored.image, y));
+      for (int32_t y = 0; y < stored.image.height; ++y) {
+        if (watch_.late()) return watch_.late_error(name_);
+        read_row(row_of(stored.image, y));
+      }
     }
     return stored;
   }
@@ -163,7 +167,8 @@ class BmpReader {
     reader_.seek(position + static_cast<size_t>(row_bytes()));
   }
 
-  // Runs -> indices, rows as in the file. What the runs leave out is colour 0. false when they end before the end mark.
+  // Runs -> indices, rows as in the file. What the runs leave out is colour 0. false when they end before the end mark,
+  // and when time is up.
   bool unpack(std::vector<uint8_t>& indices) {
     const bool nibbles = header_.compression == kRle4;
     int64_t x = 0, y = 0;
@@ -171,7 +176,8 @@ class BmpReader {
       if (x < header_.width && y < header_.height) indices[static_cast<size_t>(y * header_.width + x)] = index;
       ++x;
     };
-    while (y < header_.height) {
+    for (int runs = 0; y < header_.height; ++runs) {
+      if (runs % kRunsBetweenLooks == 0 && watch_.late()) return false;
       const std::optional<uint8_t> count = reader_.u8(), value = reader_.u8();
       if (!value) return false;
       if (*count > 0) {
@@ -204,6 +210,7 @@ class BmpReader {
 
   std::string_view name_;
   std::span<const std::byte> bytes_;
+  const DecodeWatch& watch_;
   ByteReader reader_;
   Header header_;
   std::array<std::array<uint8_t, 3>, 256> palette_{};  // red, green, blue; colours that are not given are black
@@ -211,8 +218,8 @@ class BmpReader {
 
 }  // namespace
 
-Result<StoredImage> decode_bmp(std::span<const std::byte> bytes, std::string_view name) {
-  return BmpReader(bytes, name).read();
+Result<StoredImage> decode_bmp(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch) {
+  return BmpReader(bytes, name, watch).read();
 }
 
 }  // namespace lapidary

@@ -13,6 +13,7 @@ namespace lapidary {
 namespace {
 
 constexpr int kCodeBitsMax = 12;
+constexpr int kCodesBetweenLooks = 1 << 16;  // at the clock
 
 using Palette = std::array<uint8_t, 768>;
 
@@ -59,8 +60,9 @@ class CodeReader {
   uint32_t pool_ = 0;  // at most 7 + 8 + 4 bits at a time
 };
 
-// LZW codes -> indices of colours, in the order of the file. false when they end early or do not make sense.
-bool unpack(ByteReader& reader, std::span<uint8_t> out) {
+// LZW codes -> indices of colours, in the order of the file. false when they end early or do not make sense, and when
+// time is up.
+bool unpack(ByteReader& reader, std::span<uint8_t> out, const DecodeWatch& watch) {
   const int literal_bits = reader.u8().value_or(0);
   if (literal_bits < 1 || literal_bits > 8) return false;
   const int clear = 1 << literal_bits, end = clear + 1;
@@ -73,7 +75,10 @@ bool unpack(ByteReader& reader, std::span<uint8_t> out) {
   CodeReader codes(reader);
   int bits = literal_bits + 1, next = end + 1, previous = -1;
   uint8_t first = 0;  // index of the previous code's text
+  int looks = 0;
   for (size_t done = 0; done < out.size();) {
+    // Codes that only clear the table yield nothing, so it is codes that are counted.
+    if (looks++ % kCodesBetweenLooks == 0 && watch.late()) return false;
     const int code = codes.next(bits);
     if (code < 0 || code == end) return false;
     if (code == clear) {
@@ -128,7 +133,8 @@ std::vector<int32_t> row_order(const Frame& frame) {
 
 class GifReader {
  public:
-  GifReader(std::span<const std::byte> bytes, std::string_view name) : name_(name), bytes_(bytes), reader_(bytes) {}
+  GifReader(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch)
+      : name_(name), bytes_(bytes), watch_(watch), reader_(bytes) {}
 
   Result<StoredImage> read() {
     reader_.skip(6);  // GIF87a or GIF89a
@@ -182,19 +188,16 @@ class GifReader {
     // A frame that reaches beyond the canvas makes it larger.
     width_ = std::max(width_, int64_t{frame.left} + frame.width);
     height_ = std::max(height_, int64_t{frame.top} + frame.height);
-    RETURN_IF_ERROR(check_image_size(width_, height_, name_));
     RETURN_IF_ERROR(check_image_size(frame.width, frame.height, name_));
+    StoredImage stored;
+    ASSIGN_OR_RETURN(stored.image, make_canvas(width_, height_, name_, watch_));
     std::vector<uint8_t> indices(static_cast<size_t>(frame.width) * static_cast<size_t>(frame.height));
-    if (!unpack(reader_, indices)) return damaged("first frame");
-    return paint(frame, indices);
+    if (!unpack(reader_, indices, watch_)) return watch_.late() ? watch_.late_error(name_) : damaged("first frame");
+    paint(frame, indices, stored.image);
+    return stored;
   }
 
-  StoredImage paint(const Frame& frame, std::span<const uint8_t> indices) const {
-    StoredImage stored;
-    Image& canvas = stored.image;
-    canvas.width = static_cast<int32_t>(width_);
-    canvas.height = static_cast<int32_t>(height_);
-    canvas.pixels.resize(static_cast<size_t>(canvas.width) * static_cast<size_t>(canvas.height) * 3);
+  void paint(const Frame& frame, std::span<const uint8_t> indices, Image& canvas) const {
     // Alpha is dropped: what is transparent, or not covered, has the transparent index's colour, else the first one's.
     const uint8_t* ground = palette_.data() + static_cast<size_t>(transparent_) * 3;
     if (frame.width != canvas.width || frame.height != canvas.height) {
@@ -206,11 +209,11 @@ class GifReader {
       uint8_t* to = canvas.row(frame.top + rows[i]) + static_cast<size_t>(frame.left) * 3;
       for (int32_t x = 0; x < frame.width; ++x, to += 3) std::memcpy(to, palette_.data() + size_t{from[x]} * 3, 3);
     }
-    return stored;
   }
 
   std::string_view name_;
   std::span<const std::byte> bytes_;
+  const DecodeWatch& watch_;
   ByteReader reader_;
   int64_t width_ = 0, height_ = 0;
   Palette palette_{};
@@ -219,8 +222,8 @@ class GifReader {
 
 }  // namespace
 
-Result<StoredImage> decode_gif(std::span<const std::byte> bytes, std::string_view name) {
-  return GifReader(bytes, name).read();
+Result<StoredImage> decode_gif(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch) {
+  return GifReader(bytes, name, watch).read();
 }
 
 }  // namespace lapidary

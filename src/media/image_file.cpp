@@ -65,6 +65,16 @@ Result<void> check_image_size(int64_t width, int64_t height, std::string_view na
   return {};
 }
 
+Result<Image> make_canvas(int64_t width, int64_t height, std::string_view name, const DecodeWatch& watch) {
+  RETURN_IF_ERROR(check_image_size(width, height, name));
+  RETURN_IF_ERROR(watch.take(name, fmt::format("a picture of {}x{} pixels", width, height), {width, height, 3}));
+  Image canvas;
+  canvas.width = static_cast<int32_t>(width);
+  canvas.height = static_cast<int32_t>(height);
+  canvas.pixels.resize(static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
+  return canvas;
+}
+
 Result<ImageFormat> detect_image_format(std::span<const std::byte> bytes, std::string_view name) {
   if (bytes.empty()) {
     return Error{ErrorCode::kInvalidArgument,
@@ -79,7 +89,7 @@ Result<ImageFormat> detect_image_format(std::span<const std::byte> bytes, std::s
                fmt::format("{}: expected a JPEG, PNG, WebP, GIF or BMP picture, found {}", name, describe(bytes))};
 }
 
-Result<Image> decode_image(std::span<const std::byte> bytes, std::string_view name) {
+Result<Image> decode_image(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch) {
   if (std::ssize(bytes) > kLimits.image_file_bytes_max) {
     return Error{ErrorCode::kInvalidArgument, fmt::format("{}: expected a picture of at most {} bytes, found {}", name,
                                                           kLimits.image_file_bytes_max, bytes.size())};
@@ -88,15 +98,15 @@ Result<Image> decode_image(std::span<const std::byte> bytes, std::string_view na
   const auto decode = [&]() -> Result<StoredImage> {
     switch (format) {
       case ImageFormat::kJpeg:
-        return decode_jpeg(bytes, name);
+        return decode_jpeg(bytes, name, watch);
       case ImageFormat::kPng:
-        return decode_png(bytes, name);
+        return decode_png(bytes, name, watch);
       case ImageFormat::kWebp:
-        return decode_webp(bytes, name);
+        return decode_webp(bytes, name, watch);
       case ImageFormat::kGif:
-        return decode_gif(bytes, name);
+        return decode_gif(bytes, name, watch);
       case ImageFormat::kBmp:
-        return decode_bmp(bytes, name);
+        return decode_bmp(bytes, name, watch);
     }
     return Error{ErrorCode::kUnsupported, fmt::format("{}: unknown picture format", name)};
   };

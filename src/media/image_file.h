@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "media/decode_watch.h"
 #include "media/image.h"
 
 namespace lapidary {
@@ -24,7 +25,8 @@ Result<ImageFormat> detect_image_format(std::span<const std::byte> bytes, std::s
 // at a cost that does not depend on how many follow.
 // Errors: kInvalidArgument for a picture of more than Limits::image_pixels_max or with a side of more than
 // Limits::image_side_max, or a file of more than Limits::image_file_bytes_max (all before anything is decoded),
-// kUnsupported for another format, kCorruptFile for a damaged or truncated file.
-Result<Image> decode_image(std::span<const std::byte> bytes, std::string_view name);
+// kUnsupported for another format, kCorruptFile for a damaged or truncated file, kExhausted beyond what the watch
+// allows.
+Result<Image> decode_image(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch = {});
 
 }  // namespace lapidary

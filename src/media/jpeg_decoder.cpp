@@ -48,21 +48,29 @@ boolean end_of_file(j_decompress_ptr info) {
   return FALSE;
 }
 
-void count_scans(j_common_ptr info) {
-  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kScansMax) return;
+struct JpegProgress {
+  jpeg_progress_mgr manager;  // first, as above
+  const DecodeWatch* watch;
+};
+
+// Between rows of blocks, also while all scans of a progressive file are read before the first row comes out.
+void check_progress(j_common_ptr info) {
+  const bool many = reinterpret_cast<j_decompress_ptr>(info)->input_scan_number > kScansMax;
+  if (!many && !reinterpret_cast<JpegProgress*>(info->progress)->watch->late()) return;
   auto* errors = reinterpret_cast<JpegErrors*>(info->err);
-  std::snprintf(errors->message, sizeof(errors->message), "more than %d scans", kScansMax);
+  if (many) std::snprintf(errors->message, sizeof(errors->message), "more than %d scans", kScansMax);
   std::longjmp(errors->jump, 1);
 }
 
 class JpegFile {
  public:
-  explicit JpegFile(std::span<const std::byte> bytes) : bytes_(bytes) {
+  JpegFile(std::span<const std::byte> bytes, const DecodeWatch& watch) : bytes_(bytes) {
     info_.err = jpeg_std_error(&errors_.manager);
     errors_.manager.error_exit = fail;
     errors_.manager.output_message = ignore_message;
     errors_.manager.emit_message = ignore_warning;
-    progress_.progress_monitor = count_scans;
+    progress_.manager.progress_monitor = check_progress;
+    progress_.watch = &watch;
   }
   JpegFile(const JpegFile&) = delete;
   JpegFile& operator=(const JpegFile&) = delete;
@@ -72,7 +80,7 @@ class JpegFile {
   bool read_header() {
     if (setjmp(errors_.jump) != 0) return false;
     jpeg_create_decompress(&info_);
-    info_.progress = &progress_;
+    info_.progress = &progress_.manager;
     jpeg_mem_src(&info_, reinterpret_cast<const unsigned char*>(bytes_.data()), bytes_.size());
     info_.src->fill_input_buffer = end_of_file;
     jpeg_save_markers(&info_, kApp1, 0xffff);
@@ -98,7 +106,7 @@ class JpegFile {
   std::span<const std::byte> bytes_;
   jpeg_decompress_struct info_{};
   JpegErrors errors_{};
-  jpeg_progress_mgr progress_{};
+  JpegProgress progress_{};
 };
 
 int orientation_of(const jpeg_decompress_struct& info) {
@@ -127,31 +135,30 @@ void cmyk_to_rgb(const uint8_t* inverted, int32_t width, uint8_t* rgb) {
 
 }  // namespace
 
-Result<StoredImage> decode_jpeg(std::span<const std::byte> bytes, std::string_view name) {
-  JpegFile file(bytes);
+Result<StoredImage> decode_jpeg(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch) {
+  JpegFile file(bytes, watch);
   const auto damaged = [&](std::string_view where) {
+    if (watch.late()) return watch.late_error(name);
     return Error{ErrorCode::kCorruptFile, fmt::format("{}: damaged or truncated JPEG of {} bytes, {}: {}", name,
                                                       bytes.size(), where, file.message())};
   };
   if (!file.read_header()) return damaged("in the header");
   const int32_t width = static_cast<int32_t>(file.info().image_width);
   const int32_t height = static_cast<int32_t>(file.info().image_height);
-  RETURN_IF_ERROR(check_image_size(width, height, name));
   const int components = file.info().num_components;
   if (components != 1 && components != 3 && components != 4) {
     return Error{ErrorCode::kUnsupported,
                  fmt::format("{}: expected a JPEG of 1, 3 or 4 components, found {}", name, components)};
   }
   const bool cmyk = components == 4;
+  StoredImage stored;
+  ASSIGN_OR_RETURN(stored.image, make_canvas(width, height, name, watch));
   if (!file.start(cmyk ? JCS_CMYK : JCS_RGB)) return damaged("at the start of the pixels");
 
-  StoredImage stored;
   stored.orientation = orientation_of(file.info());
-  stored.image.width = width;
-  stored.image.height = height;
-  stored.image.pixels.resize(static_cast<size_t>(width) * height * 3);
   std::vector<uint8_t> inks(cmyk ? static_cast<size_t>(width) * 4 : 0);
   for (int32_t y = 0; y < height; ++y) {
+    if (watch.late()) return watch.late_error(name);
     if (!file.read_row(cmyk ? inks.data() : stored.image.row(y)))
       return damaged(fmt::format("in row {} of {}", y, height));
     if (cmyk) cmyk_to_rgb(inks.data(), width, stored.image.row(y));

@@ -38,10 +38,11 @@ MediaSummary summarise(std::string_view name, const std::vector<MediaInput>& inp
 // The sound from each frame's time to the next one's. A clip without a sound track has none, and what is too short for
 // one soft token (the end of a track that stops earlier) is left out.
 Result<std::vector<MediaInput>> sound_of_frames(std::span<const std::byte> bytes, std::string_view name,
-                                                const VideoClip& clip, const AudioOptions& options) {
+                                                const VideoClip& clip, const AudioOptions& options,
+                                                const DecodeWatch& watch) {
   std::vector<MediaInput> sounds(clip.frames.size());
   for (MediaInput& sound : sounds) sound.kind = MediaKind::kAudio;
-  auto wave = decode_audio(bytes, name);
+  auto wave = decode_audio(bytes, name, kAudioSamplesMax, watch);
   if (!wave) {
     if (wave.error().code != ErrorCode::kUnsupported) return wave.error();
     spdlog::warn("{}", wave.error().message);
@@ -62,16 +63,21 @@ Result<std::vector<MediaInput>> sound_of_frames(std::span<const std::byte> bytes
 
 template <class Options>
 Result<LoadedMedia> load_file(const std::filesystem::path& path, const Options& options,
-                              Result<LoadedMedia> (*load)(std::span<const std::byte>, std::string_view,
-                                                          const Options&)) {
+                              Result<LoadedMedia> (*load)(std::span<const std::byte>, std::string_view, const Options&,
+                                                          const DecodeWatch&)) {
   ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  return load(file.bytes(), path.string(), options);
+  return load(file.bytes(), path.string(), options, {});
 }
 
 }  // namespace
 
-Result<LoadedMedia> load_image(std::span<const std::byte> bytes, std::string_view name, const ImageOptions& options) {
-  ASSIGN_OR_RETURN(const Image image, decode_image(bytes, name));
+Result<LoadedMedia> load_image(std::span<const std::byte> bytes, std::string_view name, const ImageOptions& options,
+                               const DecodeWatch& watch) {
+  ASSIGN_OR_RETURN(const Image image, decode_image(bytes, name, watch));
+  return load_image(image, name, options);
+}
+
+Result<LoadedMedia> load_image(const Image& image, std::string_view name, const ImageOptions& options) {
   ASSIGN_OR_RETURN(MediaInput input, picture_patches(image, MediaKind::kImage, options));
   LoadedMedia loaded;
   loaded.inputs.push_back(std::move(input));
@@ -79,8 +85,9 @@ Result<LoadedMedia> load_image(std::span<const std::byte> bytes, std::string_vie
   return loaded;
 }
 
-Result<LoadedMedia> load_audio(std::span<const std::byte> bytes, std::string_view name, const AudioOptions& options) {
-  ASSIGN_OR_RETURN(const Waveform wave, decode_audio(bytes, name, options.clip_samples_max));
+Result<LoadedMedia> load_audio(std::span<const std::byte> bytes, std::string_view name, const AudioOptions& options,
+                               const DecodeWatch& watch) {
+  ASSIGN_OR_RETURN(const Waveform wave, decode_audio(bytes, name, options.clip_samples_max, watch));
   auto input = audio_input(wave.samples, options);
   if (!input) return Error{input.error().code, fmt::format("{}: {}", name, input.error().message)};
   LoadedMedia loaded;
@@ -93,11 +100,12 @@ Result<LoadedMedia> load_audio(std::span<const std::byte> bytes, std::string_vie
   return loaded;
 }
 
-Result<LoadedMedia> load_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options) {
-  ASSIGN_OR_RETURN(VideoClip clip, decode_video(bytes, name, options));
+Result<LoadedMedia> load_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options,
+                               const DecodeWatch& watch) {
+  ASSIGN_OR_RETURN(VideoClip clip, decode_video(bytes, name, options, watch));
   LoadedMedia loaded;
   if (options.sound) {
-    ASSIGN_OR_RETURN(loaded.sounds, sound_of_frames(bytes, name, clip, *options.sound));
+    ASSIGN_OR_RETURN(loaded.sounds, sound_of_frames(bytes, name, clip, *options.sound, watch));
   }
   loaded.inputs = std::move(clip.frames);
   loaded.summary = summarise(name, loaded.inputs);

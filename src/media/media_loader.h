@@ -11,6 +11,8 @@
 
 #include "base/media_input.h"
 #include "base/result.h"
+#include "media/decode_watch.h"
+#include "media/image.h"
 #include "media/options.h"
 
 namespace lapidary {
@@ -36,9 +38,14 @@ struct LoadedMedia {
 };
 
 // Of bytes in memory; name stands for them in messages. Errors: as decode_image, decode_audio, decode_video.
-Result<LoadedMedia> load_image(std::span<const std::byte> bytes, std::string_view name, const ImageOptions& options);
-Result<LoadedMedia> load_audio(std::span<const std::byte> bytes, std::string_view name, const AudioOptions& options);
-Result<LoadedMedia> load_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options);
+Result<LoadedMedia> load_image(std::span<const std::byte> bytes, std::string_view name, const ImageOptions& options,
+                               const DecodeWatch& watch = {});
+Result<LoadedMedia> load_audio(std::span<const std::byte> bytes, std::string_view name, const AudioOptions& options,
+                               const DecodeWatch& watch = {});
+Result<LoadedMedia> load_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options,
+                               const DecodeWatch& watch = {});
+// Of a picture that is decoded already.
+Result<LoadedMedia> load_image(const Image& image, std::string_view name, const ImageOptions& options);
 
 // Of files. Errors: kNotFound as well.
 Result<LoadedMedia> load_image(const std::filesystem::path& path, const ImageOptions& options);

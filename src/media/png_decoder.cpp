@@ -117,30 +117,28 @@ void clamp_grey16(const uint8_t* grey, size_t pixels, uint8_t* rgb) {
 
 }  // namespace
 
-Result<StoredImage> decode_png(std::span<const std::byte> bytes, std::string_view name) {
+Result<StoredImage> decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeWatch& watch) {
   PngFile file(bytes);
   const auto damaged = [&](std::string_view where) {
     return Error{ErrorCode::kCorruptFile, fmt::format("{}: damaged or truncated PNG of {} bytes, {}: {}", name,
                                                       bytes.size(), where, file.message())};
   };
   if (!file.read_header()) return damaged("in the header");
-  RETURN_IF_ERROR(check_image_size(file.width(), file.height(), name));
+  StoredImage stored;
+  ASSIGN_OR_RETURN(stored.image, make_canvas(file.width(), file.height(), name, watch));
   int passes = 0;
   const bool grey16 = file.grey16();
   if (!file.start(&passes)) return damaged("at the start of the pixels");
 
-  StoredImage stored;
   stored.orientation = orientation_of(bytes);
-  stored.image.width = static_cast<int32_t>(file.width());
-  stored.image.height = static_cast<int32_t>(file.height());
   const size_t pixels = static_cast<size_t>(stored.image.width) * stored.image.height;
-  stored.image.pixels.resize(pixels * 3);
   std::vector<uint8_t> grey(grey16 ? pixels * 2 : 0);
   const size_t row_bytes = static_cast<size_t>(stored.image.width) * (grey16 ? 2 : 3);
   CHECK(file.row_bytes() == row_bytes);
   uint8_t* rows = grey16 ? grey.data() : stored.image.pixels.data();
   for (int pass = 0; pass < passes; ++pass) {
     for (int32_t y = 0; y < stored.image.height; ++y) {
+      if (watch.late()) return watch.late_error(name);
       if (!file.read_row(rows + static_cast<size_t>(y) * row_bytes)) {
         return damaged(fmt::format("in row {} of {}", y, stored.image.height));
       }

@@ -116,10 +116,10 @@ SniffedMedia sniff_media(std::string_view bytes) {
   return is_text(bytes) ? SniffedMedia::kText : SniffedMedia::kUnknown;
 }
 
-Result<SniffedMedia> sniff_tracks(std::string_view bytes, std::string_view name) {
+Result<SniffedMedia> sniff_tracks(std::string_view bytes, std::string_view name, const DecodeWatch& watch) {
   const SniffedMedia media = sniff_media(bytes);
   if (media != SniffedMedia::kVideo) return media;
-  ASSIGN_OR_RETURN(AvSource source, AvSource::open(std::as_bytes(std::span(bytes)), name));
+  ASSIGN_OR_RETURN(AvSource source, AvSource::open(std::as_bytes(std::span(bytes)), name, watch));
   if (source.select_stream(AVMEDIA_TYPE_VIDEO)) return SniffedMedia::kVideo;
   if (source.select_stream(AVMEDIA_TYPE_AUDIO)) return SniffedMedia::kAudio;
   return SniffedMedia::kVideo;

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "media/decode_watch.h"
 
 namespace lapidary {
 
@@ -16,7 +17,7 @@ enum class SniffedMedia : uint8_t { kUnknown, kImage, kAudio, kVideo, kText, kPd
 SniffedMedia sniff_media(std::string_view bytes);
 
 // As sniff_media, but such a container is opened: kVideo when it has moving pictures, kAudio when it has sound only.
-// Errors: kUnsupported and kCorruptFile as for decoding.
-Result<SniffedMedia> sniff_tracks(std::string_view bytes, std::string_view name);
+// Errors: kUnsupported and kCorruptFile as for decoding, kExhausted when the watch says that time is up.
+Result<SniffedMedia> sniff_tracks(std::string_view bytes, std::string_view name, const DecodeWatch& watch = {});
 
 }  // namespace lapidary

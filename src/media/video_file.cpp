@@ -2,6 +2,7 @@
 
 extern "C" {
 #include <libavutil/display.h>
+#include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 }
@@ -61,6 +62,16 @@ int decoder_threads(const AVStream& stream, int64_t frames) {
   const int64_t pixels = int64_t{stream.codecpar->width} * stream.codecpar->height;
   if (pixels <= 0 || frames < kPixelsWorthThreads / pixels) return 1;
   return std::clamp<int>(static_cast<int>(std::thread::hardware_concurrency()), 1, kDecoderThreadsMax);
+}
+
+// Of one frame as it leaves the decoder; as RGB where the format is not known, or its size has no number.
+int64_t frame_bytes(int width, int height, int format) {
+  const int bytes = av_image_get_buffer_size(static_cast<AVPixelFormat>(format), width, height, 1);
+  return bytes > 0 ? bytes : int64_t{3} * std::max(width, 0) * std::max(height, 0);
+}
+
+std::string frames_text(int64_t count, int width, int height) {
+  return fmt::format("{} {} of {}x{} pixels", count, count == 1 ? "frame" : "frames", width, height);
 }
 
 // Frames of any pixel format -> RGB.
@@ -183,9 +194,13 @@ bool worth_skipping(const VideoIndex& index, const std::vector<int64_t>& wanted)
 
 // Decodes the wanted frames into the clip, from an opening of its own. Missing frames are passed over.
 Result<void> decode_frames(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options,
-                           const std::vector<int64_t>& wanted, const VideoIndex* index, VideoClip& clip) {
-  ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name));
+                           const std::vector<int64_t>& wanted, const VideoIndex* index, const DecodeWatch& watch,
+                           VideoClip& clip) {
+  ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name, watch));
   ASSIGN_OR_RETURN(const AVStream* stream, source.select_stream(AVMEDIA_TYPE_VIDEO));
+  const AVCodecParameters& codec = *stream->codecpar;
+  RETURN_IF_ERROR(watch.check(name, frames_text(std::ssize(wanted), codec.width, codec.height),
+                              {std::ssize(wanted), frame_bytes(codec.width, codec.height, codec.format)}));
   ASSIGN_OR_RETURN(AvDecoder decoder, source.open_decoder(*stream, decoder_threads(*stream, clip.source_frames)));
   const int orientation = orientation_of(*stream);
   FramePicker picker(source, *decoder, stream->index, index);
@@ -194,7 +209,10 @@ Result<void> decode_frames(std::span<const std::byte> bytes, std::string_view na
   clip.frame_indices.clear();
   for (const int64_t number : wanted) {
     const AVFrame* frame = picker.find(number);
+    if (watch.late()) return watch.late_error(name);
     if (frame == nullptr) continue;
+    RETURN_IF_ERROR(watch.take(name, frames_text(1, frame->width, frame->height),
+                               {frame_bytes(frame->width, frame->height, frame->format)}));
     ASSIGN_OR_RETURN(Image stored, converter.convert(*frame, name));
     const Image upright = oriented(std::move(stored), orientation);
     ASSIGN_OR_RETURN(MediaInput input, picture_patches(upright, MediaKind::kVideo, options.frame()));
@@ -227,12 +245,13 @@ std::vector<int64_t> sampled_frames(int64_t total, double source_fps, const Vide
   return indices;
 }
 
-Result<VideoClip> decode_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options) {
+Result<VideoClip> decode_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options,
+                               const DecodeWatch& watch) {
   RETURN_IF_ERROR(check_options(bytes, name, options));
   VideoClip clip;
   VideoIndex index;
   {
-    ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name));
+    ASSIGN_OR_RETURN(AvSource source, AvSource::open(bytes, name, watch));
     ASSIGN_OR_RETURN(const AVStream* stream, source.select_stream(AVMEDIA_TYPE_VIDEO));
     clip.fps = source_fps(*stream);
     ASSIGN_OR_RETURN(index, index_video(source, *stream));
@@ -244,11 +263,12 @@ Result<VideoClip> decode_video(std::span<const std::byte> bytes, std::string_vie
   }
   const std::vector<int64_t> wanted = sampled_frames(clip.source_frames, clip.fps, options);
   if (worth_skipping(index, wanted)) {
-    const Result<void> decoded = decode_frames(bytes, name, options, wanted, &index, clip);
+    const Result<void> decoded = decode_frames(bytes, name, options, wanted, &index, watch, clip);
     if (decoded && clip.frames.size() == wanted.size()) return clip;
+    if (!decoded && decoded.error().code == ErrorCode::kExhausted) return decoded.error();
     // An entry point or a time stamp was not what it seemed: every frame is decoded after all.
   }
-  RETURN_IF_ERROR(decode_frames(bytes, name, options, wanted, nullptr, clip));
+  RETURN_IF_ERROR(decode_frames(bytes, name, options, wanted, nullptr, watch, clip));
   return clip;
 }
 

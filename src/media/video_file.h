@@ -9,6 +9,7 @@
 
 #include "base/media_input.h"
 #include "base/result.h"
+#include "media/decode_watch.h"
 #include "media/options.h"
 
 namespace lapidary {
@@ -30,7 +31,9 @@ std::vector<int64_t> sampled_frames(int64_t total, double source_fps, const Vide
 // Decodes the sampled frames: the stream's own colour matrix and range, the container's rotation applied. Frames that
 // cannot be decoded are missing from the result. name stands for the file in messages. Errors: kInvalidArgument for
 // options out of range, an empty file or one of more than Limits::video_file_bytes_max, kUnsupported for other formats
-// or a file without pictures, kCorruptFile when no frame can be decoded.
-Result<VideoClip> decode_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options);
+// or a file without pictures, kCorruptFile when no frame can be decoded, kExhausted beyond what the watch allows: the
+// sampled frames count, as large as the decoder makes them.
+Result<VideoClip> decode_video(std::span<const std::byte> bytes, std::string_view name, const VideoOptions& options,
+                               const DecodeWatch& watch = {});
 
 }  // namespace lapidary

@@ -30,6 +30,7 @@ Result<VideoIndex> index_video(AvSource& source, const AVStream& stream) {
   VideoIndex index;
   bool timed = true;
   for (int64_t number = 0; av_read_frame(source.format(), packet.get()) >= 0; av_packet_unref(packet.get())) {
+    if (source.watch().late()) break;
     if (packet->stream_index != stream.index) continue;
     const int64_t this_number = number++;
     if (!shows_a_frame(*packet, *stream.codecpar)) continue;
@@ -42,6 +43,7 @@ Result<VideoIndex> index_video(AvSource& source, const AVStream& stream) {
       index.entries.push_back({packet->pts, this_number});
     }
   }
+  if (source.watch().late()) return source.watch().late_error(source.name());
   std::sort(index.times.begin(), index.times.end());
   // Two frames at one time cannot be told apart.
   if (!timed || std::adjacent_find(index.times.begin(), index.times.end()) != index.times.end()) {

@@ -24,7 +24,7 @@ struct VideoIndex {
   int64_t entry_before(int64_t time) const;
 };
 
-// Reads the stream to its end. Errors: kExhausted.
+// Reads the stream to its end. Errors: kExhausted, also when the source's time is up.
 Result<VideoIndex> index_video(AvSource& source, const AVStream& stream);
 
 }  // namespace lapidary

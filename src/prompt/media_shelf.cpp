@@ -10,21 +10,26 @@
 namespace lapidary {
 namespace {
 
+Result<LoadedMedia> load(PartKind kind, const ProcessorOptions& options, const std::filesystem::path& file) {
+  return kind == PartKind::kAudio   ? load_audio(file, options.audio)
+         : kind == PartKind::kVideo ? load_video(file, options.video)
+                                    : load_image(file, options.image);
+}
+
+Result<LoadedMedia> load(PartKind kind, const ProcessorOptions& options, std::span<const std::byte> bytes,
+                         std::string_view name, const DecodeWatch& watch) {
+  return kind == PartKind::kAudio   ? load_audio(bytes, name, options.audio, watch)
+         : kind == PartKind::kVideo ? load_video(bytes, name, options.video, watch)
+                                    : load_image(bytes, name, options.image, watch);
+}
+
+}  // namespace
+
 MediaKind media_kind(PartKind kind) {
   return kind == PartKind::kAudio   ? MediaKind::kAudio
          : kind == PartKind::kVideo ? MediaKind::kVideo
                                     : MediaKind::kImage;
 }
-
-// A path or bytes, the same three loaders.
-template <class... Source>
-Result<LoadedMedia> load(PartKind kind, const ProcessorOptions& options, const Source&... source) {
-  return kind == PartKind::kAudio   ? load_audio(source..., options.audio)
-         : kind == PartKind::kVideo ? load_video(source..., options.video)
-                                    : load_image(source..., options.image);
-}
-
-}  // namespace
 
 Result<ProcessorOptions> model_processor_options(const Model& model) {
   ASSIGN_OR_RETURN(ProcessorOptions options, read_processor_options(model.dir().path));
@@ -66,11 +71,11 @@ Result<int32_t> MediaShelf::add(PartKind kind, const std::filesystem::path& file
 }
 
 Result<int32_t> MediaShelf::add(PartKind kind, std::span<const std::byte> bytes, std::string_view name,
-                                std::optional<int32_t> image_tokens) {
+                                std::optional<int32_t> image_tokens, const DecodeWatch& watch) {
   RETURN_IF_ERROR(check_room(name));
   ProcessorOptions options = options_;
   if (image_tokens) options.image.max_soft_tokens = *image_tokens;
-  ASSIGN_OR_RETURN(LoadedMedia media, load(kind, options, bytes, name));
+  ASSIGN_OR_RETURN(LoadedMedia media, load(kind, options, bytes, name, watch));
   return add(kind, std::move(media));
 }
 

@@ -34,6 +34,9 @@ Result<ProcessorOptions> model_processor_options(const Model& model);
 // The two families of templates: E2B and E4B do not open a reply with an empty thought channel.
 PromptStyle prompt_style(std::string_view variant);
 
+// A part's kind as the decoders name it; a text has none.
+MediaKind media_kind(PartKind kind);
+
 // Media of one conversation: loaded once, referred to by index.
 class MediaShelf {
  public:
@@ -45,10 +48,11 @@ class MediaShelf {
   // All return the index that parts refer to. Errors: as load_image, load_audio, load_video; kInvalidArgument when
   // there are too many.
   Result<int32_t> add(PartKind kind, const std::filesystem::path& file);
-  // image_tokens: the budget of this picture.
+  // image_tokens: the budget of this picture. watch bounds the decoding.
   Result<int32_t> add(PartKind kind, std::span<const std::byte> bytes, std::string_view name,
-                      std::optional<int32_t> image_tokens);
-  Result<int32_t> add(PartKind kind, LoadedMedia media);  // of inputs that are ready
+                      std::optional<int32_t> image_tokens, const DecodeWatch& watch = {});
+  Result<int32_t> add(PartKind kind, LoadedMedia media);  // of inputs that are ready; see check_room
+  Result<void> check_room(std::string_view name) const;   // for one more
   const MediaSummary& summary(int32_t index) const { return loaded_[static_cast<size_t>(index)].summary; }
   int32_t size() const { return static_cast<int32_t>(loaded_.size()); }
   ProcessorOptions& options() { return options_; }
@@ -63,8 +67,6 @@ class MediaShelf {
     MediaSummary summary;
     MediaExpansion expansion;
   };
-
-  Result<void> check_room(std::string_view name) const;
 
   ProcessorOptions options_;
   std::vector<int32_t> image_tokens_;

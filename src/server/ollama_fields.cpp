@@ -82,8 +82,8 @@ std::optional<std::string> answered_call(const std::vector<Message>& messages, c
   return {};
 }
 
-// What base64 text holds, by its first bytes; containers are looked into.
-PartKind kind_of(std::string_view text) {
+// What base64 text holds, by its first bytes; containers are looked into, for as long as a video may take.
+PartKind kind_of(std::string_view text, const DecodeLimits& limits) {
   if (text.starts_with("data:")) text.remove_prefix(std::min(text.size(), text.find(',') + 1));
   constexpr size_t kHeadCharacters = 4096;
   std::string bytes;
@@ -92,7 +92,8 @@ PartKind kind_of(std::string_view text) {
   if (first == SniffedMedia::kAudio) return PartKind::kAudio;
   if (first != SniffedMedia::kVideo) return PartKind::kImage;
   if (!decode_base64(text, bytes)) return PartKind::kVideo;
-  const auto tracks = sniff_tracks(bytes, "images");
+  DecodeBudget budget(limits);
+  const auto tracks = sniff_tracks(bytes, "images", DecodeWatch(budget, MediaKind::kVideo));
   return tracks && *tracks == SniffedMedia::kAudio ? PartKind::kAudio : PartKind::kVideo;
 }
 
@@ -197,7 +198,7 @@ void read_ollama_images(const Service& service, const RequestReader& message, st
   const std::vector<std::string> images = message.strings("images", static_cast<size_t>(service.options().parts_max));
   for (size_t i = 0; i < images.size() && !message.failed(); ++i) {
     MediaRef ref;
-    ref.kind = kind_of(images[i]);
+    ref.kind = kind_of(images[i], service.options().decode);
     ref.url = images[i];
     ref.allow_base64 = true;
     ref.param = message.place(fmt::format("images[{}]", i));

@@ -278,7 +278,9 @@ void handle_sound(Service& service, const Call& call, bool translate) {
   ApiResult<SoundForm> form = read_form(service, call, parts);
   if (!form) return call.fail(form.error());
   form->translate = translate;
-  Result<Waveform> wave = decode_audio(std::as_bytes(std::span(form->file.data(), form->file.size())), "file");
+  DecodeBudget budget(service.options().decode);
+  Result<Waveform> wave = decode_audio(std::as_bytes(std::span(form->file.data(), form->file.size())), "file",
+                                       kAudioSamplesMax, DecodeWatch(budget, MediaKind::kAudio));
   if (!wave) {
     const bool unsupported = wave.error().code == ErrorCode::kUnsupported;
     return call.fail(

@@ -39,6 +39,17 @@ int32_t budget_for(const Image& image, const ImageOptions& options) {
   return kSoftTokenBudgets.back();
 }
 
+// A picture with the budget that its size asks for, which `budget` becomes.
+Result<int32_t> add_fitting_picture(MediaShelf& shelf, std::span<const std::byte> bytes, std::string_view name,
+                                    const DecodeWatch& watch, std::optional<int32_t>& budget) {
+  ASSIGN_OR_RETURN(const Image image, decode_image(bytes, name, watch));
+  ImageOptions options = shelf.options().image;
+  budget = options.max_soft_tokens = budget_for(image, options);
+  RETURN_IF_ERROR(shelf.check_room(name));
+  ASSIGN_OR_RETURN(LoadedMedia media, load_image(image, name, options));
+  return shelf.add(PartKind::kImage, std::move(media));
+}
+
 uint64_t salt_of(const std::string& text) {
   if (text.empty()) return 0;
   return fnv1a(text) | 1;
@@ -224,6 +235,7 @@ ApiResult<PreparedPrompt> prepare_prompt(Service& service, const ChatRequest& re
   if (request.video_frames) processor.video.num_frames = *request.video_frames;
   if (request.video_fps) processor.video.fps = request.video_fps;
   MediaShelf shelf(processor);
+  DecodeBudget decoded(service.options().decode);
   const Engine& engine = service.engine().engine();
   PreparedPrompt prompt;
   const Clock::time_point begin = Clock::now();
@@ -236,14 +248,12 @@ ApiResult<PreparedPrompt> prepare_prompt(Service& service, const ChatRequest& re
     if (!bytes) return std::move(bytes).error();
     const auto view = std::as_bytes(std::span(bytes->data(), bytes->size()));
     std::optional<int32_t> budget = ref.image_tokens ? ref.image_tokens : request.image_tokens;
-    if (ref.kind == PartKind::kImage && budget == kAutoImageTokens) {
-      const Result<Image> image = decode_image(view, ref.param);
-      if (!image) return media_error(image.error(), ref.kind, ref.param);
-      budget = budget_for(*image, processor.image);
-    }
-    if (ref.kind == PartKind::kImage) prompt.image_budgets.push_back(budget.value_or(processor.image.max_soft_tokens));
-    const Result<int32_t> index = shelf.add(ref.kind, view, ref.param, budget);
+    const DecodeWatch watch(decoded, media_kind(ref.kind));
+    const bool automatic = ref.kind == PartKind::kImage && budget == kAutoImageTokens;
+    const Result<int32_t> index = automatic ? add_fitting_picture(shelf, view, ref.param, watch, budget)
+                                            : shelf.add(ref.kind, view, ref.param, budget, watch);
     if (!index) return media_error(index.error(), ref.kind, ref.param);
+    if (ref.kind == PartKind::kImage) prompt.image_budgets.push_back(budget.value_or(processor.image.max_soft_tokens));
     if (shelf.summary(*index).cut) {
       return bad_request("invalid_audio", ref.param,
                          fmt::format("{}: longer than the {} s that one recording in a conversation may have; "

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "http/http.h"
+#include "media/decode_watch.h"
 #include "media/processor_options.h"
 #include "server/answer.h"
 #include "server/api_error.h"
@@ -29,6 +30,7 @@ enum class ThinkingDefault : uint8_t { kAuto, kOn, kOff };  // auto: off, but on
 struct ServeOptions {
   HttpOptions http;
   MediaPolicy media;
+  DecodeLimits decode;
   std::string model_id;               // empty: from the model's directory
   std::vector<std::string> aliases;   // further names, * and ? as in file names
   std::optional<bool> any_model;      // whatever name is asked for; absent: on Anthropic's and Ollama's surfaces
