@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "base/json.h"
 #include "base/limits.h"
 #include "base/mapped_file.h"
 #include "engine/reply_grammar.h"
@@ -33,35 +32,33 @@ Result<GrammarPtr> AnswerGrammarOptions::compile() const {
     Result<GrammarPtr> grammar = compile_regex(regex);
     return grammar ? std::move(grammar) : of("--regex", grammar.error());
   }
-  if (schema_option->count() == 0) return GrammarPtr();
-  ASSIGN_OR_RETURN(const std::string text, read_file(schema_path, kLimits.config_bytes_max));
-  ASSIGN_OR_RETURN(const Json schema, parse_json(text, schema_path));
-  Result<GrammarPtr> grammar = compile_json_schema(schema, {});
-  return grammar ? std::move(grammar) : of(schema_path, grammar.error());
+  return schema_option->count() == 0 ? Result<GrammarPtr>(GrammarPtr()) : compile_schema_file(schema_path);
 }
 
-Result<std::vector<std::shared_ptr<TokenConstraint>>> answer_constraints(const GrammarPtr& grammar,
-                                                                         const PromptInput& prompt,
-                                                                         const PromptOptions& options, Engine& engine) {
+Result<GrammarPtr> compile_schema_file(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, read_file(path, kLimits.config_bytes_max));
+  ASSIGN_OR_RETURN(const Json schema, parse_json(text, path));
+  Result<GrammarPtr> grammar = compile_json_schema(schema, {});
+  return grammar ? std::move(grammar) : of(path, grammar.error());
+}
+
+Result<std::vector<std::shared_ptr<TokenConstraint>>> answer_constraints(const ReplyRules& rules,
+                                                                         const PromptInput& prompt, Engine& engine) {
   std::vector<std::shared_ptr<TokenConstraint>> constraints;
-  if (!grammar && (options.tools_path.empty() || !prompt.chat)) return constraints;
+  if (!rules.answer && (rules.tools.empty() || !prompt.chat)) return constraints;
   ReplyConstraintOptions reply;
-  reply.answer = grammar;
+  reply.answer = rules.answer;
   reply.chat = prompt.chat;
   reply.tools = ToolUse::kNone;
-  Json tools = Json::array();
-  if (!options.tools_path.empty()) {
-    ASSIGN_OR_RETURN(tools, read_tools(options.tools_path));
-  }
-  if (!tools.empty()) {
+  if (!rules.tools.empty()) {
     ToolCallOptions calls;
     calls.after_marker = true;
-    Result<GrammarPtr> compiled = compile_tool_calls(tools, calls);
-    if (!compiled) return of(options.tools_path, compiled.error());
+    Result<GrammarPtr> compiled = compile_tool_calls(rules.tools, calls);
+    if (!compiled) return of(rules.tools_name, compiled.error());
     reply.calls = std::move(compiled).value();
     reply.tools = ToolUse::kAllowed;
   }
-  reply.thinking_tokens_max = options.think ? -1 : 0;
+  reply.thinking_tokens_max = rules.think ? -1 : 0;
   reply.thought_open = prompt.thought_open;
   ASSIGN_OR_RETURN(std::shared_ptr<TokenConstraint> made, make_reply_grammar(reply, engine));
   constraints.push_back(std::move(made));

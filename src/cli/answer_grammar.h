@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "cli/prompt_input.h"
 #include "engine/engine.h"
 #include "grammar/compile.h"
@@ -23,10 +24,20 @@ struct AnswerGrammarOptions {
   Result<GrammarPtr> compile() const;
 };
 
-// What a request asks for so that its answer follows the grammar: thoughts stay free, and declared tools may be called
-// instead. Empty without a grammar.
-Result<std::vector<std::shared_ptr<TokenConstraint>>> answer_constraints(const GrammarPtr& grammar,
-                                                                         const PromptInput& prompt,
-                                                                         const PromptOptions& options, Engine& engine);
+// Of the JSON schema in a file. Errors: as compile_json_schema, with the file's name.
+Result<GrammarPtr> compile_schema_file(const std::string& path);
+
+// What a reply is held to.
+struct ReplyRules {
+  GrammarPtr answer;           // nullptr: nothing
+  Json tools = Json::array();  // that may be called instead, as check_tools returns them
+  std::string tools_name;      // where they come from, for messages
+  bool think = false;
+};
+
+// What a request asks for so that its answer follows the rules: thoughts stay free. Empty where nothing is held to
+// anything.
+Result<std::vector<std::shared_ptr<TokenConstraint>>> answer_constraints(const ReplyRules& rules,
+                                                                         const PromptInput& prompt, Engine& engine);
 
 }  // namespace lapidary::cli

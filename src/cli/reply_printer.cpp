@@ -46,6 +46,7 @@ void ReplyPrinter::handle(const std::vector<ReplyEvent>& events) {
         break;  // a call is printed when it is complete
       case ReplyEvent::Kind::kCall:
         reply_.tool_calls.push_back(event.call);
+        if (!options_.print_calls) break;
         out(fmt::format("{}{}\n", line_open_ ? "\n" : "", call_text(event.call)));
         break;
     }

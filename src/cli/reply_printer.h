@@ -16,6 +16,7 @@ class ReplyPrinter {
     bool chat = true;           // the reply has the model's format; else all of it is text
     bool thought_open = false;  // it begins inside a thought
     bool print = false;         // text to stdout as it comes, thoughts dimmed to stderr, calls as lines
+    bool print_calls = true;    // among it
     std::vector<std::string> stop;
   };
   ReplyPrinter(const Tokenizer& tokenizer, Options options);

@@ -59,13 +59,17 @@ void print_json(const Engine& engine, const std::vector<int32_t>& prompt, const 
 }
 
 Result<void> run(const RunOptions& options) {
-  ASSIGN_OR_RETURN(const GrammarPtr grammar, options.grammar.compile());
+  ReplyRules rules{.tools_name = options.prompt.tools_path, .think = options.prompt.think};
+  ASSIGN_OR_RETURN(rules.answer, options.grammar.compile());
   const Stopwatch load;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, options.model.open_engine());
   const double load_ms = load.milliseconds();
   spdlog::info("{}: {} positions, {}", engine->model().dir().path.string(), engine->memory().context,
                engine->description());
   ASSIGN_OR_RETURN(PromptInput input, options.prompt.build(*engine));
+  if (!options.prompt.tools_path.empty()) {
+    ASSIGN_OR_RETURN(rules.tools, read_tools(options.prompt.tools_path));
+  }
   const std::vector<int32_t> prompt = input.tokens;
   const bool as_json = options.format == "json";
 
@@ -81,11 +85,11 @@ Result<void> run(const RunOptions& options) {
   const bool chat = input.chat && !request.ignore_eos;
   ReplyPrinter printer(engine->tokenizer(),
                        {.chat = chat, .thought_open = input.thought_open, .print = !as_json, .stop = request.stop});
-  ASSIGN_OR_RETURN(request.constraints, answer_constraints(grammar, input, options.prompt, *engine));
+  ASSIGN_OR_RETURN(request.constraints, answer_constraints(rules, input, *engine));
   GenerationRequest asked;
   if (!options.verify.empty()) {
     asked = request;
-    ASSIGN_OR_RETURN(asked.constraints, answer_constraints(grammar, input, options.prompt, *engine));
+    ASSIGN_OR_RETURN(asked.constraints, answer_constraints(rules, input, *engine));
   }
   AnswerRecord record;
   if (!options.verify.empty()) {
