@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/fnv.h"
+#include "server/partial_json.h"
 
 namespace lapidary::server {
 namespace {
@@ -43,12 +44,18 @@ Json usage_json(const AnswerResult& result) {
 const char* stop_reason(const ChoiceResult& choice) {
   if (choice.end == AnswerEnd::kLength) return "max_tokens";
   if (choice.end == AnswerEnd::kStopString) return "stop_sequence";
-  return choice.calls.empty() ? "end_turn" : "tool_use";
+  return choice.calls_tools() ? "tool_use" : "end_turn";
 }
 
 Json stop_sequence(const ChoiceResult& choice) {
   if (choice.end != AnswerEnd::kStopString) return nullptr;
   return choice.stop_string;
+}
+
+// What clients make of the streamed arguments, too.
+Json input_of(const CallResult& call) {
+  if (!call.complete) return complete_part(call.arguments);
+  return call.call.arguments.is_object() ? call.call.arguments : Json::object();
 }
 
 class MessagesWriter : public AnswerWriter {
@@ -94,7 +101,7 @@ class MessagesCollector final : public MessagesWriter {
       content.push_back({{"type", "tool_use"},
                          {"id", tool_use_id(call.id)},
                          {"name", call.call.name},
-                         {"input", call.call.arguments.is_object() ? call.call.arguments : Json::object()},
+                         {"input", input_of(call)},
                          {"caller", {{"type", "direct"}}}});
     }
     json["stop_reason"] = stop_reason(choice);

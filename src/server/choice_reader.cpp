@@ -71,12 +71,12 @@ void ChoiceReader::token(const Event& event, size_t index, std::vector<AnswerDel
   if (options_.raw) {
     content(special ? stream_.flush() + std::string(tokenizer_->piece(token)) : stream_.push(token), deltas);
   } else {
-    take_reply(reader_.push(token), deltas);
+    take_reply(reader_.push(token), false, deltas);
   }
   if (begins_call) in_call_ = true;  // only now: what was held until then stood before it
 }
 
-void ChoiceReader::take_reply(const std::vector<ReplyEvent>& events, std::vector<AnswerDelta>& deltas) {
+void ChoiceReader::take_reply(const std::vector<ReplyEvent>& events, bool cut, std::vector<AnswerDelta>& deltas) {
   for (const ReplyEvent& event : events) {
     if (stopped()) return;
     switch (event.kind) {
@@ -101,18 +101,25 @@ void ChoiceReader::take_reply(const std::vector<ReplyEvent>& events, std::vector
         call_told_ = false;
         break;
       case ReplyEvent::Kind::kCallArguments:
+        if (cut) break;  // what would mend it: the fragment stays as the model left it
         begin_call(deltas);
         result_.calls.back().arguments += event.text;
         deltas.push_back({AnswerDelta::Kind::kCallArguments, choice_, event.text});
         deltas.back().call_index = static_cast<int32_t>(result_.calls.size()) - 1;
         break;
       case ReplyEvent::Kind::kCall: {
+        if (cut) {
+          // A call of which nothing was told is none.
+          if (call_told_) result_.calls.back().call.arguments = event.call.arguments;
+          break;
+        }
         if (call_name_.empty()) call_name_ = event.call.name;
         const bool told = call_told_;
         begin_call(deltas);
         CallResult& call = result_.calls.back();
         call.call = event.call;
         call.call.id = call.id;
+        call.complete = true;
         const int32_t call_index = static_cast<int32_t>(result_.calls.size()) - 1;
         if (!told) {
           call.arguments = dump_wire_json(event.call.arguments);
@@ -192,7 +199,7 @@ void ChoiceReader::finish(const Event& event, std::vector<AnswerDelta>& deltas) 
     if (options_.raw) {
       content(stream_.flush(), deltas);
     } else {
-      take_reply(reader_.finish(), deltas);
+      take_reply(reader_.finish(), event.finish != FinishReason::kStop || event.repetition, deltas);
     }
   }
   if (!stopped()) emit_text(stops_.flush(), deltas);

@@ -1,6 +1,7 @@
 // One choice of an answer: the engine's events in, what a client is told out. Runs on the engine's thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -21,9 +22,9 @@ struct AnswerDelta {
     kText,           // text, with the log-probabilities of its tokens when asked for
     kCallBegun,      // call_index, call_id, text: the name
     kCallArguments,  // call_index, text: a fragment of the arguments' JSON
-    kCall,           // call_index, call_id, call: complete; its fragments were all sent
-    kPromptDone,     // prompt_done positions of the prompt are computed
-    kPromptScored,   // logprobs of the prompt's tokens from the second on, before any text
+    kCall,          // call_index, call_id, call: complete; its fragments were all sent. None follows a call that is cut
+    kPromptDone,    // prompt_done positions of the prompt are computed
+    kPromptScored,  // logprobs of the prompt's tokens from the second on, before any text
   };
   Kind kind = Kind::kText;
   int32_t choice = 0;
@@ -42,6 +43,7 @@ struct CallResult {
   std::string id;
   ToolCall call;
   std::string arguments;  // JSON text, as streams send it: cut where an answer is cut
+  bool complete = false;  // else the answer ended inside it; call is what could be made of it, and nobody should run it
 };
 
 // A choice so far, and in the end.
@@ -58,6 +60,11 @@ struct ChoiceResult {
   Usage usage;
   Timing timing;
   std::optional<SpeculationReport> speculation;
+
+  // There is a complete call.
+  bool calls_tools() const {
+    return std::any_of(calls.begin(), calls.end(), [](const CallResult& call) { return call.complete; });
+  }
 };
 
 struct ChoiceOptions {
@@ -85,7 +92,8 @@ class ChoiceReader {
 
  private:
   void token(const Event& event, size_t index, std::vector<AnswerDelta>& deltas);
-  void take_reply(const std::vector<ReplyEvent>& events, std::vector<AnswerDelta>& deltas);
+  // cut: the answer ended here, and not by itself.
+  void take_reply(const std::vector<ReplyEvent>& events, bool cut, std::vector<AnswerDelta>& deltas);
   void content(std::string_view more, std::vector<AnswerDelta>& deltas);
   void emit_prompt_logprobs(std::vector<AnswerDelta>& deltas);
   void emit_text(std::string text, std::vector<AnswerDelta>& deltas);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "chat/prompt_writer.h"
 #include "server/ollama_fields.h"
 #include "server/ollama_writer.h"
 #include "server/prepare.h"
@@ -36,6 +37,26 @@ void respond_loaded(const Call& call, const RequestReader& reader, const OllamaW
   Json object = ollama_object(writing, true);
   object["done_reason"] = read_keep_alive(reader) == 0.0 ? "unload" : "load";
   call.respond_json(object);
+}
+
+// Only the prompt as it would be written, for those who debug the server.
+bool wants_rendering(const RequestReader& reader) {
+  if (!reader.boolean("_debug_render_only").value_or(false)) return false;
+  if (spdlog::should_log(spdlog::level::debug)) return true;
+  reader.fail(bad_request("unsupported_value", "_debug_render_only",
+                          "_debug_render_only: only when the server was started with --log-level debug"));
+  return false;
+}
+
+void respond_rendered(const Service& service, const Call& call, const ChatRequest& request, std::string text) {
+  if (text.empty()) {
+    Conversation conversation = request.conversation;
+    conversation.style = prompt_style(service.card().variant);
+    text = prompt_text(conversation);
+  }
+  call.respond_json({{"model", request.model},
+                     {"created_at", rfc3339_now()},
+                     {"_debug_info", {{"rendered_template", std::move(text)}, {"image_count", request.media.size()}}}});
 }
 
 bool fits(const Service& service, const PreparedPrompt& prompt) {
@@ -164,6 +185,9 @@ void handle_ollama_chat(Service& service, const Call& call) {
   const RequestReader reader(*body, "", error);
   OllamaWriterOptions writing = writing_of(service, *request, false);
   if (request->conversation.messages.empty()) return respond_loaded(call, reader, writing);
+  const bool rendering = wants_rendering(reader);
+  if (error) return call.fail(*error);
+  if (rendering) return respond_rendered(service, call, *request, "");
   const bool truncate = reader.boolean("truncate").value_or(false);
   answer_conversation(service, call, std::move(*request), std::move(writing), truncate, "messages");
 }
@@ -178,8 +202,10 @@ void handle_ollama_generate(Service& service, const Call& call) {
   OllamaWriterOptions writing = writing_of(service, *request, true);
   const std::string prompt = reader.string("prompt").value_or("");
   if (prompt.empty()) return respond_loaded(call, reader, writing);
-  if (!reader.boolean("raw").value_or(false))
-    return answer_conversation(service, call, std::move(*request), std::move(writing), false, "prompt");
+  const bool raw = reader.boolean("raw").value_or(false), rendering = wants_rendering(reader);
+  if (error) return call.fail(*error);
+  if (rendering) return respond_rendered(service, call, *request, raw ? prompt : "");
+  if (!raw) return answer_conversation(service, call, std::move(*request), std::move(writing), false, "prompt");
   std::vector<int32_t> tokens = service.tokenizer().encode(prompt, SpecialTokens::kRecognise);
   const int32_t bos = service.engine().engine().model().config().bos_id;
   if (tokens.empty() || tokens.front() != bos) tokens.insert(tokens.begin(), bos);

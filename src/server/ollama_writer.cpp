@@ -67,8 +67,11 @@ class OllamaCollector final : public OllamaWriter {
     Json& said = holder(object);
     said[text_key()] = choice.text;
     if (!choice.thought.empty()) said["thinking"] = choice.thought;
-    for (size_t i = 0; i < choice.calls.size(); ++i)
+    // Clients of this dialect run what they see, whatever done_reason says: a call that was cut is left out.
+    for (size_t i = 0; i < choice.calls.size(); ++i) {
+      if (!choice.calls[i].complete) continue;
       said["tool_calls"].push_back(call_json(choice.calls[i].id, static_cast<int32_t>(i), choice.calls[i].call));
+    }
     add_counters(result, object);
     if (options_.logprobs) object["logprobs"] = logprobs_json(choice.logprobs);
     call_.respond_json(object);

@@ -134,6 +134,7 @@ class ChatStreamer final : public ChatWriter {
     for (size_t i = 0; i < result.choices.size(); ++i) {
       const ChoiceResult& choice = result.choices[i];
       completion_[i] = choice.usage.completion_tokens;
+      if (custom_[i] && !choice.calls.empty() && !choice.calls.back().complete) cut_custom_call(i, choice.calls);
       Json chunk = chunk_json(static_cast<int32_t>(i), Json::object());
       chunk["choices"][0]["finish_reason"] = openai_finish_reason(choice, options_.legacy_functions);
       chunk["choices"][0]["stop_reason"] = stop_reason_json(choice);
@@ -216,6 +217,13 @@ class ChatStreamer final : public ChatWriter {
     Json calls = Json::array();
     calls.push_back(std::move(call));
     send(delta.choice, {{"tool_calls", std::move(calls)}});
+  }
+
+  // The text of a custom tool's call as far as it came.
+  void cut_custom_call(size_t choice, const std::vector<CallResult>& calls) {
+    AnswerDelta delta;
+    delta.choice = static_cast<int32_t>(choice);
+    send_call(delta, {{"index", calls.size() - 1}, {"custom", {{"input", custom_input(calls.back().call)}}}});
   }
 
   void begin_call(const AnswerDelta& delta) {

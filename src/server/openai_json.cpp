@@ -88,7 +88,7 @@ Json chat_logprob_json(const Tokenizer& tokenizer, const TokenLogprob& entry, in
 
 const char* openai_finish_reason(const ChoiceResult& choice, bool legacy_functions) {
   if (choice.end == AnswerEnd::kLength) return "length";
-  if (!choice.calls.empty()) return legacy_functions ? "function_call" : "tool_calls";
+  if (choice.calls_tools()) return legacy_functions ? "function_call" : "tool_calls";
   return "stop";
 }
 

@@ -241,8 +241,8 @@ AnswerResult everything() {
   ChoiceResult choice;
   choice.thought = "Let me see.";
   choice.text = "Looking.";
-  choice.calls = {{"call_0", {"call_0", "weather", {{"city", "Paris"}}}},
-                  {"call_1", {"call_1", "time", Json::object()}}};
+  choice.calls = {{"call_0", {"call_0", "weather", {{"city", "Paris"}}}, R"({"city":"Paris"})", true},
+                  {"call_1", {"call_1", "time", Json::object()}, "{}", true}};
   choice.end = AnswerEnd::kStop;
   choice.thought_tokens = 4;
   choice.usage = {100, 20, 0, 0, 0, 96};
@@ -340,6 +340,22 @@ TEST(AnthropicWriter, OneObjectHasTheSameBlocks) {
   EXPECT_EQ(json["stop_reason"], "tool_use");
   EXPECT_FALSE(json.contains("error"));
   EXPECT_EQ(json["usage"]["output_tokens_details"]["thinking_tokens"], 4);
+}
+
+TEST(AnthropicWriter, ACallThatIsCutHasWhatIsComplete) {
+  auto exchange = std::make_shared<FakeExchange>();
+  const auto writer = make_messages_writer(fake_call(exchange), {.model = "claude"});
+  AnswerResult result = everything();
+  result.choices[0].end = AnswerEnd::kLength;
+  // Mended, it would say "Par"; clients that read the stream see no city.
+  CallResult& cut = result.choices[0].calls[1];
+  cut = {"call_1", {"call_1", "time", {{"zone", 1}, {"city", "Par"}}}, R"({"zone":1,"city":"Par)", false};
+  writer->begin();
+  writer->finish(result);
+  const Json json = exchange->json();
+  EXPECT_EQ(json["content"][2]["input"], Json({{"city", "Paris"}}));
+  EXPECT_EQ(json["content"][3]["input"], Json({{"zone", 1}}));
+  EXPECT_EQ(json["stop_reason"], "max_tokens");
 }
 
 TEST(AnthropicWriter, StopReasons) {

@@ -103,6 +103,12 @@ TEST(ChoiceReader, ACutCallIsTheSameWholeAndStreamed) {
     for (const CallResult& call : reader.result().calls) whole += call.arguments;
     EXPECT_EQ(told.joined(Kind::kCallArguments), whole) << length;
     EXPECT_EQ(reader.result().end, AnswerEnd::kLength);
+    // As the model left it, mended by nobody; and complete only where the model closed it.
+    EXPECT_TRUE(std::string(R"({"a":"some words","b":12})").starts_with(whole)) << whole;
+    const bool closed = length == ids.size();
+    EXPECT_EQ(reader.result().calls_tools(), closed) << length;
+    const auto is_call = [](const AnswerDelta& delta) { return delta.kind == Kind::kCall; };
+    EXPECT_EQ(std::any_of(told.deltas.begin(), told.deltas.end(), is_call), closed) << length;
   }
 }
 

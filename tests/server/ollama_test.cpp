@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/log.h"
 #include "demo_service.h"
 #include "fake_exchange.h"
 #include "server/ollama_chat.h"
@@ -171,7 +172,7 @@ AnswerResult everything() {
   ChoiceResult choice;
   choice.thought = "Hm.";
   choice.text = "Looking.";
-  choice.calls = {{"call_0", {"call_0", "weather", {{"city", "Paris"}}}}};
+  choice.calls = {{"call_0", {"call_0", "weather", {{"city", "Paris"}}}, R"({"city":"Paris"})", true}};
   choice.end = AnswerEnd::kStop;
   choice.usage = {100, 20, 0, 0, 0, 96};
   choice.timing.prefill_ms = 2;
@@ -217,12 +218,23 @@ TEST(OllamaWriter, OneObjectAndGenerate) {
   make_ollama_writer(demo_service(), fake_call(exchange), {.stream = false, .model = "m"})->finish(everything());
   EXPECT_EQ(exchange->json()["message"]["thinking"], "Hm.");
   EXPECT_EQ(exchange->json()["message"]["content"], "Looking.");
+  EXPECT_EQ(exchange->json()["message"]["tool_calls"].size(), 1u);
   auto generated = std::make_shared<FakeExchange>();
   make_ollama_writer(demo_service(), fake_call(generated), {.generate = true, .stream = false, .model = "m"})
       ->finish(everything());
   EXPECT_EQ(generated->json()["response"], "Looking.");
   EXPECT_EQ(generated->json()["thinking"], "Hm.");
   EXPECT_FALSE(generated->json().contains("message"));
+}
+
+TEST(OllamaWriter, ACallThatIsCutIsLeftOut) {
+  auto exchange = std::make_shared<FakeExchange>();
+  AnswerResult result = everything();
+  result.choices[0].end = AnswerEnd::kLength;
+  result.choices[0].calls[0].complete = false;
+  make_ollama_writer(demo_service(), fake_call(exchange), {.stream = false, .model = "m"})->finish(result);
+  EXPECT_FALSE(exchange->json()["message"].contains("tool_calls"));
+  EXPECT_EQ(exchange->json()["done_reason"], "length");
 }
 
 TEST(OllamaWriter, OneErrorLine) {
@@ -233,6 +245,30 @@ TEST(OllamaWriter, OneErrorLine) {
   writer->begin();
   writer->fail({ErrorKind::kDeadline, "", "too slow"});
   EXPECT_EQ(exchange->text(), "{\"error\":\"too slow\"}\n");
+}
+
+TEST(OllamaChat, RenderingIsForThoseWhoDebug) {
+  const auto ask = [](void (*handle)(Service&, const Call&), const char* body) {
+    auto exchange = std::make_shared<FakeExchange>();
+    Call call = fake_call(exchange);
+    call.body->bytes = body;
+    call.surface = Surface::kOllama;
+    handle(demo_service(), call);
+    return exchange->json();
+  };
+  constexpr const char* kChat =
+      R"({"model": "lapidary-demo", "_debug_render_only": true, "messages": [{"role": "user", "content": "Hi there"}]})";
+  constexpr const char* kRaw =
+      R"({"model": "lapidary-demo", "_debug_render_only": true, "raw": true, "prompt": "Once"})";
+  EXPECT_THAT(ask(handle_ollama_chat, kChat)["error"].get<std::string>(), HasSubstr("--log-level debug"));
+  const auto level = spdlog::get_level();
+  spdlog::set_level(spdlog::level::debug);
+  const Json chat = ask(handle_ollama_chat, kChat), raw = ask(handle_ollama_generate, kRaw);
+  spdlog::set_level(level);
+  EXPECT_THAT(chat["_debug_info"]["rendered_template"].get<std::string>(),
+              HasSubstr("<|turn>user\nHi there<turn|>\n<|turn>model\n"));
+  EXPECT_EQ(chat["_debug_info"]["image_count"], 0);
+  EXPECT_EQ(raw["_debug_info"]["rendered_template"], "Once");
 }
 
 TEST(OllamaModels, Show) {
