@@ -55,7 +55,8 @@ def requests(rng):
         yield {**make(), "stream": True, "stream_options": {"include_usage": True}, "max_tokens": 120, "seed": rng.randrange(1 << 30)}
 
 
-async def one(host, port, body, results):
+async def one(host, port, body, results, leave_after):
+    """One request; leave_after: events after which the client goes away, None: never."""
     payload = json.dumps(body).encode()
     begin = time.perf_counter()
     first = None
@@ -84,6 +85,11 @@ async def one(host, port, body, results):
             if first is None and chunk["choices"] and chunk["choices"][0]["delta"].get("content") != "":
                 first = time.perf_counter() - begin
             results["events"] += 1
+            if leave_after is not None:
+                leave_after -= 1
+                if leave_after < 0:
+                    results["left"] += 1
+                    return
             usage = chunk.get("usage") or usage
         if status != 200 or not done:
             results["errors"][status if status != 200 else "no end"] += 1
@@ -117,13 +123,15 @@ def resident_mb(pid):
     return 0
 
 
-async def level(host, port, connections, rounds, seed):
-    results = {"errors": collections.Counter(), "first": [], "total": [], "tokens": 0, "events": 0}
+async def level(host, port, connections, rounds, seed, pause, leaving):
+    results = {"errors": collections.Counter(), "first": [], "total": [], "tokens": 0, "events": 0, "left": 0}
 
     async def client(number):
-        source = requests(random.Random(seed * 100_003 + number))
+        rng = random.Random(seed * 100_003 + number)
+        source = requests(rng)
         for _ in range(rounds):
-            await one(host, port, next(source), results)
+            await one(host, port, next(source), results, rng.randrange(12) if rng.random() < leaving else None)
+            await asyncio.sleep(pause * 2 * rng.random())
 
     begin = time.perf_counter()
     await asyncio.gather(*(client(number) for number in range(connections)))
@@ -141,24 +149,27 @@ def main():
     parser.add_argument("--connections", default="1,8,64,256")
     parser.add_argument("--requests", type=int, default=4, help="of each connection")
     parser.add_argument("--minutes", type=float, default=0, help="repeat the last level for that long (a soak)")
+    parser.add_argument("--pause", type=float, default=0, help="seconds on average between the requests of a connection")
+    parser.add_argument("--leave", type=float, default=0, help="share of the clients that go away in the middle of their answer")
     parser.add_argument("--pid", type=int, help="of the server, for processor time and memory")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     place = urllib.parse.urlsplit(arguments.url)
     levels = [int(number) for number in arguments.connections.split(",")]
-    print("| connections | requests | errors | tokens/s | first text p50, p99 s | end p50, p99 s | own us/token | resident MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| connections | requests | left | errors | tokens/s | first text p50, p99 s | end p50, p99 s | own us/token | resident MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     seed, until = arguments.seed, time.time() + arguments.minutes * 60
     while levels:
         before = thread_seconds(arguments.pid) if arguments.pid else collections.Counter()
-        results = asyncio.run(level(place.hostname, place.port, levels[0], arguments.requests, seed))
+        results = asyncio.run(level(place.hostname, place.port, levels[0], arguments.requests, seed,
+                                    arguments.pause, arguments.leave))
         own = memory = float("nan")
         if arguments.pid:
             spent = thread_seconds(arguments.pid) - before
             own = sum(seconds for name, seconds in spent.items() if name in ("io", "write")) / max(results["tokens"], 1) * 1e6
             memory = resident_mb(arguments.pid)
         errors = ", ".join(f"{count} x {what}" for what, count in results["errors"].items()) or "0"
-        print(f"| {levels[0]} | {len(results['total'])} | {errors} | {results['tokens'] / results['seconds']:.0f} "
+        print(f"| {levels[0]} | {len(results['total'])} | {results['left']} | {errors} | {results['tokens'] / results['seconds']:.0f} "
               f"| {statistics.median(results['first'] or [0]):.3f}, {percentile(results['first'], 0.99):.3f} "
               f"| {statistics.median(results['total'] or [0]):.3f}, {percentile(results['total'], 0.99):.3f} | {own:.1f} | {memory:.0f} |",
               flush=True)
