@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "media/sniff.h"
 #include "server/openai_messages.h"
+#include "server/tool_fields.h"
 
 namespace lapidary::server {
 namespace {
@@ -177,13 +178,7 @@ class ContentReader {
     ToolCall call;
     call.id = block.required_string("id");
     call.name = block.required_string("name");
-    ApiResult<Json> input =
-        history_arguments(block.find("input"), service_.options().strict_tool_history, block.place("input"));
-    if (input) {
-      call.arguments = std::move(*input);
-    } else {
-      block.fail(input.error());
-    }
+    call.arguments = call_arguments(service_, block, "input");
     return call;
   }
 

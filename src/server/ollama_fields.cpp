@@ -11,6 +11,7 @@
 #include "media/sniff.h"
 #include "server/openai_messages.h"
 #include "server/sampling_fields.h"
+#include "server/tool_fields.h"
 
 namespace lapidary::server {
 namespace {
@@ -55,16 +56,9 @@ void read_calls(const Service& service, const RequestReader& message, size_t pla
   for (size_t i = 0; calls && i < calls->size() && !message.failed(); ++i) {
     const RequestReader call = message.element("tool_calls", i);
     if (!call.required("function")) return;
-    const RequestReader function = call.inside("function");
-    ToolCall made;
-    made.id = call.string("id").value_or("");
-    if (made.id->empty()) made.id = fmt::format("{}.{}", place, i);
-    made.name = function.required_string("name");
-    ApiResult<Json> arguments = history_arguments(function.find("arguments"), service.options().strict_tool_history,
-                                                  function.place("arguments"));
-    if (!arguments) return message.fail(arguments.error());
-    made.arguments = std::move(*arguments);
-    out.tool_calls.push_back(std::move(made));
+    std::string id = call.string("id").value_or("");
+    if (id.empty()) id = fmt::format("{}.{}", place, i);
+    out.tool_calls.push_back(called_function(service, call.inside("function"), std::move(id)));
   }
 }
 

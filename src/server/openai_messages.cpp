@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "server/tool_fields.h"
+
 namespace lapidary::server {
 namespace {
 
@@ -101,29 +103,17 @@ void read_calls(const Service& service, const RequestReader& message, Message& o
   const Json* calls = message.array("tool_calls");
   for (size_t i = 0; calls && i < calls->size() && !message.failed(); ++i) {
     const RequestReader call = message.element("tool_calls", i);
-    ToolCall made;
-    made.id = call.string("id");
+    const std::optional<std::string> id = call.string("id");
     if (call.string("type").value_or("function") == "custom") {
       const RequestReader custom = call.inside("custom");
-      made.name = custom.required_string("name");
-      made.arguments = {{"input", custom.string("input").value_or("")}};
+      const std::string name = custom.required_string("name");
+      out.tool_calls.push_back({id, name, {{"input", custom.string("input").value_or("")}}});
     } else {
-      const RequestReader function = call.inside("function");
-      made.name = function.required_string("name");
-      ApiResult<Json> arguments = history_arguments(function.find("arguments"), service.options().strict_tool_history,
-                                                    function.place("arguments"));
-      if (!arguments) return message.fail(arguments.error());
-      made.arguments = std::move(*arguments);
+      out.tool_calls.push_back(called_function(service, call.inside("function"), id));
     }
-    out.tool_calls.push_back(std::move(made));
   }
-  if (!calls && message.has("function_call")) {
-    const RequestReader function = message.inside("function_call");
-    ApiResult<Json> arguments = history_arguments(function.find("arguments"), service.options().strict_tool_history,
-                                                  function.place("arguments"));
-    if (!arguments) return message.fail(arguments.error());
-    out.tool_calls.push_back({{}, function.required_string("name"), std::move(*arguments)});
-  }
+  if (!calls && message.has("function_call"))
+    out.tool_calls.push_back(called_function(service, message.inside("function_call"), {}));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "base/base64.h"
 #include "base/log.h"
 #include "server/openai_messages.h"
+#include "server/tool_fields.h"
 
 namespace lapidary::server {
 namespace {
@@ -81,10 +82,7 @@ void read_function_call(const Service& service, const RequestReader& item, const
                         ChatRequest& request) {
   ToolCall call{call_id(item),
                 declared_name(tools, item.required_string("name"), item.string("namespace").value_or(""))};
-  ApiResult<Json> arguments =
-      history_arguments(item.find("arguments"), service.options().strict_tool_history, item.place("arguments"));
-  if (!arguments) return item.fail(arguments.error());
-  call.arguments = std::move(*arguments);
+  call.arguments = call_arguments(service, item, "arguments");
   add_call(request, std::move(call));
 }
 

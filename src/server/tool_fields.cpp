@@ -67,6 +67,19 @@ void add_custom_tool(const RequestReader& reader, std::string_view key, const st
   request.custom_tools.insert(name);
 }
 
+Json call_arguments(const Service& service, const RequestReader& call, std::string_view key) {
+  ApiResult<Json> arguments = history_arguments(call.find(key), service.options().strict_tool_history, call.place(key));
+  if (arguments) return std::move(*arguments);
+  call.fail(arguments.error());
+  return Json::object();
+}
+
+ToolCall called_function(const Service& service, const RequestReader& function, std::optional<std::string> id) {
+  ToolCall call{std::move(id), function.required_string("name")};
+  call.arguments = call_arguments(service, function, "arguments");
+  return call;
+}
+
 std::string custom_input(const ToolCall& call) {
   const auto it = call.arguments.find("input");
   if (it == call.arguments.end()) return "";

@@ -15,6 +15,11 @@ void add_function(const RequestReader& reader, std::string_view key, const std::
 // are read. A grammar is told to the model; a regex, where it can be honoured, holds the input from end to end, too.
 void add_custom_tool(const RequestReader& reader, std::string_view key, const std::string& name, ChatRequest& request);
 
+// The arguments of a call in a history, as history_arguments reads them; {} after an error.
+Json call_arguments(const Service& service, const RequestReader& call, std::string_view key);
+// {"name", "arguments"} of such a call.
+ToolCall called_function(const Service& service, const RequestReader& function, std::optional<std::string> id);
+
 // The input of a call of a custom tool.
 std::string custom_input(const ToolCall& call);
 
