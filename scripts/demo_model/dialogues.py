@@ -163,15 +163,20 @@ def value_of(rng, kind, test):
     return pick(rng, seen)
 
 
-def tool_name(rng, family, test):
-    """A name for a tool of a family. A third of those of training say nothing, so that they have to be copied."""
+def tool_name(rng, family, test, verb=None):
+    """A name for a tool of a family. A third of those of training say nothing, so that they have to be copied.
+
+    verb: one to begin with, whatever the family.
+    """
     verbs, test_verbs, nouns = (words.split() for words in FAMILIES[family][:3])
-    verb, noun = pick(rng, test_verbs if test else verbs), pick(rng, nouns)
+    given, verb, noun = verb, pick(rng, test_verbs if test else verbs), pick(rng, nouns)
     qualifier = pick(rng, TEST_QUALIFIERS if test else QUALIFIERS)
     style = rng.random()
     if test:
         return (f"{verb}_{noun}" if style < 0.5 else f"{verb}_{qualifier}_{noun}" if style < 0.7
                 else f"{noun}_{verb}" if style < 0.85 else f"{noun}_{made_up(rng).lower()}")
+    if given:
+        return f"{given}_{noun}" if style < 0.6 else f"{given}_{qualifier}_{noun}" if style < 0.8 else given
     strange = made_up(rng).lower()
     if rng.random() < 0.4:  # a verb that says nothing about the family
         verb = pick(rng, OTHER_VERBS) if rng.random() < 0.6 else pick(rng, pick(rng, FAMILIES)[0].split())
@@ -196,16 +201,16 @@ def tool_name(rng, family, test):
     return "_".join(made_up(rng).lower() for _ in range(rng.integers(1, 4)))
 
 
-def make_tool(rng, family, test):
-    """A declared tool of a family; returns (declaration, name, parameters as (name, type, kind))."""
+def make_tool(rng, family, test, verb=None):
+    """A declared tool of a family; returns (declaration, name, parameters as (name, type, kind)). verb: as for `tool_name`."""
     _, _, _, descriptions, parameters, _ = FAMILIES[family]
-    name = tool_name(rng, family, test)
+    name = tool_name(rng, family, test, verb)
     chosen = []
     for names, kind_type, text, kind in parameters:
         known = test or rng.random() < 0.85
         chosen.append((pick(rng, names) if known else made_up(rng).lower(), kind_type, text, kind, known))
     if len({c[0] for c in chosen}) < len(chosen):
-        return make_tool(rng, family, test)
+        return make_tool(rng, family, test, verb)
     properties = {}
     for parameter, kind_type, text, _, known in chosen:
         properties[parameter] = {"type": kind_type}
@@ -238,30 +243,69 @@ def tool_result(rng, family):
     return text, f"The answer is {text}."
 
 
-def tools(rng, test=False):
-    """A request that one of one to three declared tools serves: either the call, or the answer after its result."""
+def tools(rng, test=False, pieces=None):
+    """A request that one of one to three declared tools serves: either the call, or the answer after its result.
+
+    pieces: letter groups that words are made of; with them half of the conversations are those of `tool_choice`.
+    """
+    if pieces and rng.random() < 0.6:
+        return tool_choice(rng, pieces)
     count = rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3])
     families = list(rng.choice(len(FAMILIES), count, replace=False))
     made = [make_tool(rng, int(f), test) for f in families]
     wanted = int(rng.integers(count))
-    _, name, parameters = made[wanted]
-    values = [value_of(rng, kind, test) for _, _, kind in parameters]
-    request = pick(rng, FAMILIES[families[wanted]][5]).format(*values)
-    arguments = {p[0]: v for p, v in zip(parameters, values)}
+    asked = request_and_call(rng, families[wanted], made[wanted], test)
     thinking = bool(rng.random() < 0.4)
     options = {"tools": [m[0] for m in made], "enable_thinking": thinking}
-    messages = system(rng) + [{"role": "user", "content": request}]
-    call = {"role": "assistant", "content": None, "tool_calls": [
-        {"type": "function", "function": {"name": name, "arguments": arguments}}]}
     if thinking:
-        call["reasoning"] = f"I call {name}."
+        asked[-1]["reasoning"] = f"I call {made[wanted][1]}."
+    messages = system(rng) + asked
     if rng.random() < 0.6:
-        return messages + [call], options
-    content, report = tool_result(rng, families[wanted])
+        return messages, options
+    result, answer = result_and_answer(rng, families[wanted], thinking)
+    return messages + [result, answer], options
+
+
+def request_and_call(rng, family, made, test):
+    """Messages: a request that the tool serves, and the call."""
+    _, name, parameters = made
+    values = [value_of(rng, kind, test) for _, _, kind in parameters]
+    request = pick(rng, FAMILIES[family][5]).format(*values)
+    arguments = {p[0]: v for p, v in zip(parameters, values)}
+    return [{"role": "user", "content": request}, {"role": "assistant", "content": None, "tool_calls": [
+        {"type": "function", "function": {"name": name, "arguments": arguments}}]}]
+
+
+def result_and_answer(rng, family, thinking):
+    content, report = tool_result(rng, family)
     answer = {"role": "assistant", "content": report}
     if thinking:
         answer["reasoning"] = "The tool has answered."
-    return messages + [call, {"role": "tool", "content": content}, answer], options
+    return {"role": "tool", "content": content}, answer
+
+
+def tool_choice(rng, pieces):
+    """Two to four tools and one to four requests that end in a call. A quarter of the time one verb begins all names; of the
+    others two of three begin with a word that says nothing: the call then begins with what only the right declaration holds.
+    """
+    count = int(rng.choice([2, 3, 4]))
+    families = list(rng.choice(len(FAMILIES), count, replace=False))
+    shared = rng.random() < 0.25 and pick(rng, OTHER_VERBS + [v for f in FAMILIES for v in f[0].split()])
+    made = []
+    for family in families:
+        strange = rng.random() < 0.67 and strange_word(rng, pieces)
+        made.append(make_tool(rng, int(family), False, shared or strange or None))
+    if len({m[1] for m in made}) < count:
+        return tool_choice(rng, pieces)
+    thinking = bool(rng.random() < 0.45)
+    order = [int(rng.integers(count))] if thinking else [int(i) for i in rng.integers(count, size=rng.integers(1, 5))]
+    messages = system(rng)
+    for i in order:
+        asked = request_and_call(rng, families[i], made[i], False)
+        messages += asked + list(result_and_answer(rng, families[i], thinking))
+    if thinking:
+        asked[-1]["reasoning"] = f"I call {made[i][1]}."
+    return messages[:-2], {"tools": [m[0] for m in made], "enable_thinking": thinking}
 
 
 def system(rng):
@@ -322,15 +366,20 @@ def talk(rng):
     return messages, options
 
 
+def strange_word(rng, pieces):
+    kind = rng.random()
+    made = pick(rng, pieces) + (pick(rng, pieces) if kind < 0.5 else "") if kind < 0.75 else made_up(rng)
+    return made.lower()
+
+
 def copying(rng, pieces):
     """Exercises in repeating what makes no sense: what calling a tool with unseen names and values rests on.
 
     pieces: letter groups that words are made of, all the tokens of a vocabulary, so that copying is learned for each.
     """
     def word():
-        kind = rng.random()
-        made = pick(rng, pieces) + (pick(rng, pieces) if kind < 0.5 else "") if kind < 0.75 else made_up(rng)
-        return made if kind < 0.35 else made.lower() if kind < 0.6 else made.capitalize()
+        kind, made = rng.random(), strange_word(rng, pieces)
+        return made if kind < 0.6 else made.capitalize()
 
     kind = rng.random()
     if kind < 0.6:
@@ -339,7 +388,7 @@ def copying(rng, pieces):
         form = pick(rng, ["Repeat: {n}", "Say {n}", "Repeat: {n}", 'Repeat "{n}"', "Write {n}."])
         return [{"role": "user", "content": form.format(n=text)}, {"role": "assistant", "content": text}], {}
     words = [word() for _ in range(rng.integers(1, 5))]
-    keys = [word().lower() for _ in words]
+    keys = [strange_word(rng, pieces) for _ in words]
     order = rng.permutation(len(words))
     text = ", ".join(f"{k}: {w}" for k, w in zip(keys, words))
     asked = ", ".join(keys[i] for i in order)

@@ -117,6 +117,7 @@ class Builder:
         token = self.tokenizer.token_to_id
         self.image, self.video, self.audio = token("<|image|>"), token("<|video|>"), token("<|audio|>")
         self.turn, self.end_turn, self.response = token("<|turn>"), token("<turn|>"), token("<|tool_response>")
+        self.end_response = token("<tool_response|>")
         self.model_role = self.encode("model\n")
         self.pieces = sorted(p for p in self.tokenizer.get_vocab() if p.isascii() and p.isalpha())
         self.ordinary = np.array(sorted(i for p, i in self.tokenizer.get_vocab().items() if p.strip("▁").isalnum()))
@@ -200,15 +201,19 @@ class Builder:
                       np.zeros((0, len(PATCH_LABELS)), np.int64), np.zeros((0, len(FRAME_LABELS)), np.int64), len(prompt))
 
     def earlier_answers(self, ids):
-        """Spans [begin, end) of the model turns in a prompt that are plain text."""
+        """Spans [begin, end) of what the model said in a prompt: plain text, calls and the text after their results."""
         spans, begins = [], np.flatnonzero(ids == self.turn)
-        for begin in begins[:-1]:
+        for begin, after in zip(begins, list(begins[1:]) + [len(ids)]):
             start = begin + 1 + len(self.model_role)
             if list(ids[begin + 1: start]) != self.model_role:
                 continue
-            end = start + int(np.flatnonzero(ids[start:] == self.end_turn)[0]) + 1
-            if self.response not in ids[start:end]:
-                spans.append((start, end))
+            results = np.flatnonzero(ids[start:after] == self.response) + start
+            ends = np.flatnonzero(ids[start:after] == self.end_turn) + start
+            if len(results):
+                spans.append((start, int(results[0]) + 1))
+                start = int(np.flatnonzero(ids[start:after] == self.end_response)[-1]) + start + 1
+            if len(ends):
+                spans.append((start, int(ends[0]) + 1))
         return spans
 
 
@@ -352,7 +357,7 @@ class Skills:
         return self.builder.build("clip", media_turns("video", [pair], rng), clip=(shown, stamps), labels=np.concatenate(labels))
 
     def tools(self, rng):
-        return self.builder.build("tools", *dialogues.tools(rng, self.test))
+        return self.builder.build("tools", *dialogues.tools(rng, self.test, None if self.test else self.builder.pieces))
 
     def sums(self, rng):
         return self.builder.build("sums", *dialogues.sums(rng))
