@@ -285,7 +285,7 @@ def result_and_answer(rng, family, thinking):
 
 
 def tool_choice(rng, pieces):
-    """Two to four tools and one to four requests that end in a call. A quarter of the time one verb begins all names; of the
+    """Two to four tools and requests for one to all of them that end in a call. A quarter of the time one verb begins all names; of the
     others two of three begin with a word that says nothing: the call then begins with what only the right declaration holds.
     """
     count = int(rng.choice([2, 3, 4]))
@@ -298,7 +298,7 @@ def tool_choice(rng, pieces):
     if len({m[1] for m in made}) < count:
         return tool_choice(rng, pieces)
     thinking = bool(rng.random() < 0.45)
-    order = [int(rng.integers(count))] if thinking else [int(i) for i in rng.integers(count, size=rng.integers(1, 5))]
+    order = rng.permutation(count)[:1 if thinking else int(rng.integers(1, count + 1))]
     messages = system(rng)
     for i in order:
         asked = request_and_call(rng, families[i], made[i], False)
@@ -306,6 +306,35 @@ def tool_choice(rng, pieces):
     if thinking:
         asked[-1]["reasoning"] = f"I call {made[i][1]}."
     return messages[:-2], {"tools": [m[0] for m in made], "enable_thinking": thinking}
+
+
+def tool_names(rng, pieces):
+    """An exercise in choosing alone: two to five tools without parameters whose names say nothing or little, and a
+    request for each of them (with thinking for one), which ends in the call. Nothing is called twice: a name can only be
+    found by its description.
+    """
+    families = list(rng.choice(len(FAMILIES), int(rng.integers(2, 6)), replace=False))
+    declared, names = [], []
+    for family in families:
+        _, _, nouns, descriptions, _, _ = FAMILIES[family]
+        name = "_".join(strange_word(rng, pieces) for _ in range(rng.integers(1, 3)))
+        if rng.random() < 0.5:
+            name += "_" + pick(rng, nouns.split())
+        names.append(name)
+        declared.append({"type": "function", "function": {
+            "name": name, "description": pick(rng, descriptions) + ("." if rng.random() < 0.3 else "")}})
+    thinking = bool(rng.random() < 0.3)
+    messages = system(rng)
+    for i in rng.permutation(len(families))[:1 if thinking else len(families)]:
+        kinds = [p[3] for p in FAMILIES[families[i]][4]]
+        request = pick(rng, FAMILIES[families[i]][5]).format(*(value_of(rng, kind, False) for kind in kinds))
+        call = {"role": "assistant", "content": None, "tool_calls": [
+            {"type": "function", "function": {"name": names[i], "arguments": {}}}]}
+        messages += [{"role": "user", "content": request}, call, {"role": "tool", "content": "ok"},
+                     {"role": "assistant", "content": "The answer is ok."}]
+    if thinking:
+        call["reasoning"] = f"I call {names[i]}."
+    return messages[:-2], {"tools": declared, "enable_thinking": thinking}
 
 
 def system(rng):

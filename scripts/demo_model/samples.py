@@ -20,7 +20,7 @@ IMAGE, VIDEO, AUDIO = 1, 2, 3
 # Skill, its share of the samples, weight of one answer token in the loss.
 SKILLS = {
     "scene": (8.0, 3.0), "word": (1.6, 2.0), "digit": (2.0, 4.0), "speech": (5.0, 2.0), "voices": (1.2, 2.0),
-    "clip": (2.5, 3.0), "tools": (6.0, 1.5), "talk": (1.0, 0.5), "sums": (1.5, 2.0), "copying": (4.0, 1.0)}
+    "clip": (2.5, 3.0), "tools": (6.0, 1.5), "choice": (0.0, 3.0), "talk": (1.0, 0.5), "sums": (1.5, 2.0), "copying": (4.0, 1.0)}
 
 # What is asked of single patches and frames while training, (name, number of classes): see `patch_labels`, `frame_labels`.
 PATCH_LABELS = [("shape", len(pictures.SHAPES) + 1), ("colour", len(pictures.COLOURS) + 1), ("large", 2), ("letter", 26),
@@ -117,6 +117,7 @@ class Builder:
         token = self.tokenizer.token_to_id
         self.image, self.video, self.audio = token("<|image|>"), token("<|video|>"), token("<|audio|>")
         self.turn, self.end_turn, self.response = token("<|turn>"), token("<turn|>"), token("<|tool_response>")
+        self.call, self.channel, self.brace = token("<|tool_call>"), token("<|channel>"), self.encode("{")[0]
         self.end_response = token("<tool_response|>")
         self.model_role = self.encode("model\n")
         self.pieces = sorted(p for p in self.tokenizer.get_vocab() if p.isascii() and p.isalpha())
@@ -359,6 +360,17 @@ class Skills:
     def tools(self, rng):
         return self.builder.build("tools", *dialogues.tools(rng, self.test, None if self.test else self.builder.pieces))
 
+    def choice(self, rng):
+        """Only the names that are called are learned, and thoughts about them."""
+        builder = self.builder
+        sample = builder.build("choice", *dialogues.tool_names(rng, builder.pieces))
+        begins = np.flatnonzero(sample.ids == builder.call)
+        braces = np.flatnonzero(sample.ids == builder.brace)
+        if len(sample.where) and sample.ids[sample.where[0] + 1] == builder.channel:
+            begins = sample.where[:1] + 1
+        chosen = np.concatenate([np.arange(b, braces[np.searchsorted(braces, b)] + 1) for b in begins])
+        return dataclasses.replace(sample, where=np.intersect1d(sample.where, chosen - 1))
+
     def sums(self, rng):
         return self.builder.build("sums", *dialogues.sums(rng))
 
@@ -392,9 +404,9 @@ def batches(skills, seed, total, easy=0, ease=1.0, media_only=False, other_share
     waiting = []
     for step in itertools.count():
         skills.ease = ease * max(0.0, 1 - step / easy) if easy else 0.0
-        shares = np.array([(other_shares or {}).get(n, SKILLS[n][0]) * (1 - 0.8 * skills.ease * (n in ("clip", "tools", "word"))) for n in names])
+        shares = np.array([(other_shares or {}).get(n, SKILLS[n][0]) * (1 - 0.8 * skills.ease * (n in ("clip", "tools", "choice", "word"))) for n in names])
         if media_only:
-            shares[[names.index(n) for n in ("tools", "talk", "sums", "copying")]] = 0
+            shares[[names.index(n) for n in ("tools", "choice", "talk", "sums", "copying")]] = 0
         shares /= shares.sum()
         chosen, used = [], 0
         for sample in waiting:
