@@ -50,6 +50,8 @@ class PromptWriter {
   Prompt write() && {
     out_.special("<bos>");
     write_system_block();
+    // The line feed after the turn is one run with what may follow.
+    const size_t head = out_.items().size() > 1 ? out_.items().size() - 1 : 0;
     for (size_t i = 0; i < turns_.size(); ++i) {
       if (turns_[i].role == Role::kUser) last_user_ = static_cast<std::ptrdiff_t>(i);
     }
@@ -59,6 +61,7 @@ class PromptWriter {
     Prompt prompt;
     if (conversation_.add_generation_prompt) prompt.thought_open = write_generation_prompt();
     prompt.items = out_.items();
+    prompt.head = head;
     return prompt;
   }
 
@@ -211,7 +214,8 @@ class TokenWriter {
       : tokenizer_(tokenizer), media_(media), used_(media.size(), false) {}
 
   Result<PromptTokens> write(const Prompt& prompt) && {
-    for (const PromptItem& item : prompt.items) {
+    for (size_t i = 0; i < prompt.items.size(); ++i) {
+      const PromptItem& item = prompt.items[i];
       if (item.kind == PromptItem::Kind::kText) {
         run_ += item.text;
       } else if (item.kind == PromptItem::Kind::kSpecial) {
@@ -219,6 +223,7 @@ class TokenWriter {
       } else {
         RETURN_IF_ERROR(medium(item));
       }
+      if (i + 1 == prompt.head) tokens_.head = static_cast<int32_t>(tokens_.ids.size());
     }
     flush();
     for (size_t i = 0; i < used_.size(); ++i) {

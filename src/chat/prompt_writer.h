@@ -46,11 +46,13 @@ struct PromptTokens {
   std::vector<int32_t> ids;
   std::vector<SoftTokenSpan> spans;  // in the order of the prompt
   bool thought_open = false;         // the prompt ends inside a thought channel: the reply begins as a thought
+  int32_t head = 0;                  // ids of the turn of instructions and tools and what stands before it; 0: none
 };
 
 struct Prompt {
   std::vector<PromptItem> items;
   bool thought_open = false;
+  size_t head = 0;  // items
 };
 
 Prompt prompt_items(const Conversation& conversation);

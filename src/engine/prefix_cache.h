@@ -41,7 +41,8 @@ class PrefixCache {
   // kNoNode when nothing is cached.
   int32_t insert(int32_t parent, uint64_t salt, std::span<const PositionWord> words, int32_t begin,
                  std::array<PageTable, kAttentionKinds>& tables);
-  // The node's end is where a later request is likely to go on: its window of sliding pages is kept longest.
+  // The node's end is where a later request is likely to go on: what is held of its window of sliding pages is kept
+  // longest, as if it had just been used.
   void keep_window(int32_t node);
   // The node `pages` before this one.
   int32_t ancestor(int32_t node, int32_t pages) const;

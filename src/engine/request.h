@@ -69,6 +69,8 @@ struct GenerationRequest {
   int32_t choices = 1;           // answers to the same prompt; choice i is drawn with choice_seed(seed, i)
   bool use_prefix_cache = true;  // goes on from a prefix that was computed before, and leaves its own
   uint64_t cache_salt = 0;       // prefixes are shared among requests with the same salt
+  // Of the prompt: what other conversations are likely to begin with, too (instructions, tools); 0: nothing.
+  int32_t head_tokens = 0;
   // None, or one for each choice, each its own: they follow their answers. See engine/reply_grammar.h.
   std::vector<std::shared_ptr<TokenConstraint>> constraints;
   // An answer that has fallen into a loop is broken off (grammar/repetition_guard.h); never with ignore_eos.

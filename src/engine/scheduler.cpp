@@ -151,6 +151,8 @@ bool Scheduler::admit(ScheduledSequence& s) {
   s.shared_pages = prefix.positions / kPagePositions;
   if (s.preemptions == 0) s.resumed = prefix.positions;
   s.running = true;
+  // Each turn of a conversation uses its head, though the prefix it goes on from ends far behind it.
+  if (s.head_end > 0 && s.computed >= s.head_end) keep_window_before(s, s.head_end);
   return true;
 }
 
@@ -215,7 +217,10 @@ void Scheduler::plan_drafts() {
 
 void Scheduler::commit(ScheduledSequence& s, int32_t computed) {
   CHECK(s.running && computed >= s.computed && computed <= s.known());
-  const bool ends_turn = s.computed < s.turn_end && computed >= s.turn_end;
+  const auto passes = [from = s.computed, computed](int32_t position) {
+    return from < position && computed >= position;
+  };
+  const bool ends_turn = passes(s.turn_end), ends_head = passes(s.head_end);
   s.computed = computed;
   if (s.uses_prefixes && cache_->bytes_max() > 0) {
     for (int32_t begin = s.shared_pages * kPagePositions; begin + kPagePositions <= computed;
@@ -223,11 +228,17 @@ void Scheduler::commit(ScheduledSequence& s, int32_t computed) {
       const auto words = std::span(s.words).subspan(static_cast<size_t>(begin), kPagePositions);
       s.node = cache_->insert(s.node, s.salt, words, begin, s.tables);
     }
-    if (ends_turn) cache_->keep_window(cache_->ancestor(s.node, s.shared_pages - s.turn_end / kPagePositions));
+    if (ends_head) keep_window_before(s, s.head_end);
+    if (ends_turn) keep_window_before(s, s.turn_end);
   }
   // The next query sees a window that ends with itself, a drafter the one just before it.
   pages_->release_before(kSliding, table_of(s, kSliding), computed - limits_.window);
   cache_->trim();
+}
+
+// A later request may go on from here: from the last page that is full.
+void Scheduler::keep_window_before(const ScheduledSequence& s, int32_t position) {
+  cache_->keep_window(cache_->ancestor(s.node, s.shared_pages - position / kPagePositions));
 }
 
 // Positions there are pages for, if all idle ones are taken.

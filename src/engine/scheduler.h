@@ -34,6 +34,7 @@ struct ScheduledSequence {
   uint64_t after = 0;         // a sequence to wait for until its prompt has been computed; 0: none
   int32_t positions_max = 0;  // it will never hold more
   int32_t turn_end = 0;       // positions of its prompt: where a later request may go on
+  int32_t head_end = 0;       // positions of it that other conversations may begin with, too; 0: none
   std::vector<Block> blocks;  // in order
   bool uses_prefixes = true;  // finds and leaves prefixes in the cache
   uint64_t salt = 0;          // of the prefixes it may share
@@ -95,6 +96,7 @@ class Scheduler {
   bool admit(ScheduledSequence& sequence);
   int32_t pages_wanted(const ScheduledSequence& sequence, AttentionKind kind) const;
   bool make_room(ScheduledSequence& sequence, int32_t end, bool preempt);
+  void keep_window_before(const ScheduledSequence& sequence, int32_t position);
   int32_t room(const ScheduledSequence& sequence) const;
   void give_pages(ScheduledSequence& sequence, int32_t end);
   void preempt_youngest();

@@ -37,6 +37,7 @@ Sequence::Sequence(uint64_t sequence_id, GenerationRequest asked, std::vector<in
   id = sequence_id;
   words = words_of(request);
   turn_end = prompt_tokens();
+  head_end = std::clamp(request.head_tokens, 0, turn_end);
   uses_prefixes = request.use_prefix_cache;
   salt = request.cache_salt;
   resume_max = request.prompt_logprobs ? 0 : prompt_tokens();

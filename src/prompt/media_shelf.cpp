@@ -105,6 +105,7 @@ Result<PromptInput> MediaShelf::write(const Engine& engine, const Conversation& 
   ASSIGN_OR_RETURN(PromptTokens written, write_prompt(engine.tokenizer(), styled, expansions));
   PromptInput prompt;
   prompt.tokens = std::move(written.ids);
+  prompt.head = written.head;
   prompt.chat = true;
   prompt.thought_open = written.thought_open;
   for (const SoftTokenSpan& span : written.spans) {

@@ -23,6 +23,7 @@ namespace lapidary {
 struct PromptInput {
   std::vector<int32_t> tokens;  // one id per position, placeholders included
   std::vector<MediaSpan> spans;
+  int32_t head = 0;           // tokens of instructions and tools, as PromptTokens says
   bool chat = false;          // written with turns: the reply has the model's reply format
   bool thought_open = false;  // the reply begins inside a thought
   double media_ms = 0;        // reading and preparing files

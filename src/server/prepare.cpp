@@ -178,6 +178,7 @@ ApiResult<AnswerRequest> make_answer(Service& service, Surface surface, const Ch
   AnswerRequest answer;
   GenerationRequest& generation = answer.generation;
   generation.prompt = std::move(input.tokens);
+  generation.head_tokens = input.head;
   generation.media = std::move(input.spans);
   generation.sampling = request.sampling;
   generation.sampling.seed = request.seed.value_or(random_seed());

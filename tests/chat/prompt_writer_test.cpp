@@ -163,6 +163,21 @@ TEST(PromptWriter, SmallModelsGetNoEmptyChannel) {
   EXPECT_EQ(prompt_text(conversation), small);
 }
 
+TEST(PromptWriter, SaysWhereInstructionsAndToolsEnd) {
+  const Tokenizer& tokenizer = golden_tokenizer();
+  Conversation conversation;
+  conversation.messages = {text_message(Role::kUser, "Hello")};
+  EXPECT_EQ(write_prompt(tokenizer, conversation, {}).value().head, 0);
+  conversation.messages.insert(conversation.messages.begin(), text_message(Role::kSystem, "Be brief."));
+  const PromptTokens hello = write_prompt(tokenizer, conversation, {}).value();
+  EXPECT_EQ(hello.ids[static_cast<size_t>(hello.head) - 1], tokenizer.id_of("<turn|>"));
+  EXPECT_THAT(std::span(hello.ids).first(static_cast<size_t>(hello.head) - 1),
+              ::testing::Not(::testing::Contains(*tokenizer.id_of("<turn|>"))));
+  conversation.messages.pop_back();
+  conversation.add_generation_prompt = false;
+  EXPECT_EQ(write_prompt(tokenizer, conversation, {}).value().head, hello.head);
+}
+
 TEST(PromptWriter, ReopensATurnThatTheTemplateLeavesClosed) {
   Message asked = text_message(Role::kAssistant, "Let me check.");
   asked.tool_calls.push_back({std::nullopt, "get_weather", Json::object()});

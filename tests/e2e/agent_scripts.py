@@ -52,7 +52,8 @@ class CodexScript:
             return {**tool, "tools": [self.narrowed(member, name, arguments) for member in tool["tools"]]}
         if tool["type"] == "custom":
             # A format is told to the model, so it is the same in every request.
-            return {**tool, "format": {"type": "grammar", "syntax": "regex", "definition": re.sub(r"[+*().]", r"\\\g<0>", self.patch)}}
+            pattern = re.sub(r"[+*().]", r"\\\g<0>", self.patch)
+            return {**tool, "format": {"type": "grammar", "syntax": "regex", "definition": pattern}}
         return {**tool, "parameters": fixed(tool["parameters"], arguments)} if tool["name"] == name else tool
 
 

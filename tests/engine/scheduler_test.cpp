@@ -166,6 +166,39 @@ TEST(PrefixCache, ATurnIsResumedWhereItsWindowIsHeld) {
   }
 }
 
+TEST(PrefixCache, AnotherConversationGoesOnBehindInstructionsThatWereUsedOften) {
+  // 18 sliding pages: the window and a piece, and little beside them.
+  Bench bench({.step_rows_max = 200, .piece_rows_max = 200, .window = 60}, {18, 200}, 10'000);
+  const auto talk = [&](uint64_t id, int32_t prompt, int32_t changed, int32_t head) {
+    auto s = sequence(id, prompt, 2000);
+    s->head_end = head;
+    s->words[static_cast<size_t>(changed)] = 9999;
+    bench.scheduler.add(*s);
+    while (s->computed < s->turn_end) bench.commit(bench.scheduler.plan());
+    bench.scheduler.remove(*s);
+    return s->resumed;
+  };
+  EXPECT_EQ(talk(1, 400, 399, 330), 0);
+  // A long conversation takes all other sliding pages, turn by turn.
+  int32_t resumed = 0;
+  for (uint64_t turn = 2; turn < 12; ++turn) {
+    const int32_t now = talk(turn, 400 + 100 * static_cast<int32_t>(turn), 350, 330);
+    EXPECT_GT(now, resumed);
+    resumed = now;
+  }
+  EXPECT_EQ(talk(12, 400, 340, 330), 320);
+  // Where nobody says what instructions are, there is nothing to go on from.
+  Bench other({.step_rows_max = 200, .piece_rows_max = 200, .window = 60}, {18, 200}, 10'000);
+  for (uint64_t id = 1; id < 3; ++id) {
+    auto s = sequence(id, 900, 2000);
+    s->words[340] = id;
+    other.scheduler.add(*s);
+    while (s->computed < s->turn_end) other.commit(other.scheduler.plan());
+    other.scheduler.remove(*s);
+    EXPECT_EQ(s->resumed, 0);
+  }
+}
+
 TEST(PrefixCache, WindowsAtTheEndsOfTurnsGoLastAndBytesAreKept) {
   // Two windows of two sliding pages and 20 global pages would be 60 bytes.
   Bench bench({.step_rows_max = 1000, .piece_rows_max = 1000, .window = 60}, {60, 60}, 70);

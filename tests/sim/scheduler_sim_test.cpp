@@ -198,6 +198,7 @@ class Day {
       r->words = r->prompt;
       r->blocks = blocks_of(r->prompt);
       r->turn_end = static_cast<int32_t>(r->prompt.size());
+      r->head_end = dice_.roll(0, r->turn_end);
       r->resume_max = r->wants_all_rows ? 0 : r->turn_end;
       r->positions_max = std::min(positions_max_, r->turn_end + std::max(r->tokens_max - 1, 0));
       answer_alone(*r);
