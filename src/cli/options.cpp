@@ -55,7 +55,8 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--draft", draft, "MTP drafter's directory, or none (drafter/ inside the model's, when it is there)")
       ->type_name("PATH|none")
       ->group(group);
-  app.add_option("--draft-tokens", draft_tokens, "draft this many tokens a round (as many as pay, by what was measured)")
+  app.add_option("--draft-tokens", draft_tokens,
+                 "draft this many tokens a round (as many as pay, by what was measured)")
       ->check(CLI::Range(1, kLimits.draft_tokens_max))
       ->group("");  // for measuring: the answer does not depend on it
   app.add_option("--device", device, "back-end: auto, cpu, cuda, or reference (slow, double precision, for checking)")
