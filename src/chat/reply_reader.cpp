@@ -120,7 +120,7 @@ void ReplyReader::handle_text(std::string text, std::vector<ReplyEvent>& events)
     case State::kContent:
       return content_text(std::move(text), events);
     case State::kThoughtName:
-      return thought_name_text(std::move(text), events);
+      return thought_name_text(text, events);
     case State::kThought:
       return thought_text(std::move(text), events);
     case State::kCall:
@@ -143,7 +143,7 @@ void ReplyReader::content_text(std::string text, std::vector<ReplyEvent>& events
 }
 
 // The line "thought" is dropped. Any other beginning is part of the thought, and is reported as soon as it differs.
-void ReplyReader::thought_name_text(std::string text, std::vector<ReplyEvent>& events) {
+void ReplyReader::thought_name_text(const std::string& text, std::vector<ReplyEvent>& events) {
   held_ += text;
   if (kThoughtLine.starts_with(held_) && held_ != kThoughtLine) return;
   std::string rest = std::exchange(held_, {});

@@ -57,7 +57,7 @@ class ReplyReader {
   void handle_marker(int32_t token, std::vector<ReplyEvent>& events);
   void handle_text(std::string text, std::vector<ReplyEvent>& events);
   void content_text(std::string text, std::vector<ReplyEvent>& events);
-  void thought_name_text(std::string text, std::vector<ReplyEvent>& events);
+  void thought_name_text(const std::string& text, std::vector<ReplyEvent>& events);
   void thought_text(std::string text, std::vector<ReplyEvent>& events);
   void call_text(std::string_view text, std::vector<ReplyEvent>& events);
   void leave(bool reply_ends, std::vector<ReplyEvent>& events);
