@@ -228,7 +228,7 @@ def main():
 
     optimiser = torch.optim.AdamW(drafter.parameters(), lr=options.peak, betas=(0.9, 0.98), weight_decay=0.01)
     rng = np.random.default_rng(options.seed + 77)
-    names = list(samples.SKILLS)
+    names = [name for name, (share, _) in samples.SKILLS.items() if share > 0]
     shares = np.array([samples.SKILLS[n][0] for n in names])
     begin, step = time.monotonic(), 0
     while (progress := (time.monotonic() - begin) / 60 / options.minutes) < 1:
