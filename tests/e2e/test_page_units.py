@@ -156,7 +156,9 @@ def test_hostile_markdown_takes_no_more_time_than_it_is_long(page, unit, size):
 
 
 def test_a_long_answer_costs_no_more_per_piece_than_a_short_one(page):
-    first, last, blocks_kept = call(page, "markdown.js", """
+    # A machine that is busy with something else in the one moment and not in the other gets another chance.
+    for _ in range(4):
+        first, last, blocks_kept = call(page, "markdown.js", """
         const root = document.createElement("div");
         document.body.append(root);
         const markdown = new m.Markdown(root);
@@ -175,8 +177,10 @@ def test_a_long_answer_costs_no_more_per_piece_than_a_short_one(page):
         const kept = root.firstChild === first_block;
         root.remove();
         return [first, last, kept];""", LONG * 60)
-    assert blocks_kept
-    assert last < 5 * first + 200, (first, last)
+        assert blocks_kept
+        if last < 5 * first + 200:
+            return
+    pytest.fail(f"the first pieces took {first} ms, the last {last} ms")
 
 
 def test_event_streams_cut_anywhere(page):
