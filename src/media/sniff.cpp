@@ -69,8 +69,7 @@ uint8_t byte_at(std::string_view bytes, size_t at) { return at < bytes.size() ? 
 // "BM" alone would take a text for a picture: the header's length and the reserved zeros have to be there.
 bool is_bmp(std::string_view bytes) {
   const uint8_t header_bytes = byte_at(bytes, 14);
-  return bytes.starts_with("BM") && bytes.substr(6).starts_with("\0\0\0\0"sv) &&
-         (header_bytes == 12 || header_bytes >= 40);
+  return bytes.starts_with("BM") && stands_at(bytes, 6, "\0\0\0\0"sv) && (header_bytes == 12 || header_bytes >= 40);
 }
 
 // The header of a frame of MPEG audio, or of AAC between ADTS headers.

@@ -25,6 +25,7 @@ TEST(Sniff, FilesOfEveryKind) {
 
 TEST(Sniff, Heads) {
   EXPECT_EQ(sniff_media(""), SniffedMedia::kUnknown);
+  EXPECT_EQ(sniff_media("BMdy\1"), SniffedMedia::kUnknown);  // ends before what a BMP has at its sixth byte
   EXPECT_EQ(sniff_media("%PDF-1.7\n"), SniffedMedia::kPdf);
   EXPECT_EQ(sniff_media("hello, world\n"), SniffedMedia::kText);
   EXPECT_EQ(sniff_media("gr\xc3\xbc\xc3\x9f"), SniffedMedia::kText);
