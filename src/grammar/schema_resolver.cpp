@@ -14,6 +14,11 @@ namespace {
 
 constexpr uint64_t kLinkSubtype = 7;  // binary values do not occur in JSON text, so nobody can write a link
 
+// Numbers of many digits are binary values, too (parse_json_exact).
+bool is_link(const Json& json) {
+  return json.is_binary() && json.get_binary().has_subtype() && json.get_binary().subtype() == kLinkSubtype;
+}
+
 constexpr std::array<std::string_view, 4> kCombiners{"$ref", "anyOf", "oneOf", "allOf"};
 // Keywords that demand something of the value and are honoured.
 constexpr std::array<std::string_view, 26> kHonoured{"type",
@@ -146,7 +151,7 @@ Json SchemaResolver::link(const SchemaPlace& place) {
 }
 
 SchemaPlace SchemaResolver::child(const SchemaPlace& parent, std::string_view part, const Json& json) const {
-  if (json.is_binary() && json.get_binary().has_subtype() && json.get_binary().subtype() == kLinkSubtype) {
+  if (is_link(json)) {
     uint32_t index = 0;
     std::memcpy(&index, json.get_binary().data(), sizeof(index));
     return linked_[index];
@@ -246,7 +251,7 @@ Result<std::vector<SchemaPlace>> SchemaResolver::expand(const SchemaPlace& schem
     if (json.get<bool>()) one.push_back({&anything(), schema.where});
     return one;
   }
-  if (json.is_binary()) return expand(child(schema, "", json));
+  if (is_link(json)) return expand(child(schema, "", json));
   if (!json.is_object())
     return error(ErrorCode::kInvalidArgument, schema.where, expected_found("an object or a boolean", json));
   if (const auto known = known_.find(&json); known != known_.end()) return known->second;
