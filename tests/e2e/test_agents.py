@@ -17,8 +17,8 @@ from conftest import PROGRAM
 
 HERE = pathlib.Path(__file__).parent
 # Of the copy of the model: the instructions and tools of an agent alone are 20,000 of its tokens. Claude Code, which keeps
-# 33,000 free for itself, compacts when it has seen what tests say.
-CONTEXT = 57344
+# 33,000 free for itself, compacts when it has seen what tests say (28,000 tokens), and not again before the end (24,400).
+CONTEXT = 58880
 TESTS = f"{sys.executable} -m unittest -v"
 CALC = "def add(a, b):\n    return a - b\n"
 FIXED = "def add(a, b):\n    return a + b\n"
@@ -207,12 +207,11 @@ def test_149_claude_code(programs, long_server, tmp_path):
     result = [event for event in events if event["type"] == "result"][0]
     assert result["subtype"] == "success" and not result["is_error"] and result["result"] == json.dumps(CLOSING)
     boundaries = [event["compact_metadata"] for event in events if event.get("subtype") == "compact_boundary"]
-    # One, or two when the model's thoughts happen to be long.
-    assert {boundary["trigger"] for boundary in boundaries} == {"auto"} and script.summaries == len(boundaries)
+    assert [boundary["trigger"] for boundary in boundaries] == ["auto"] and script.summaries == 1
 
     # Nothing was asked twice.
     asked = proxy.of("/v1/messages")
-    assert len(asked) == len(script.steps) + 1 + script.summaries
+    assert len(asked) == len(script.steps) + 2
     assert {exchange.headers["X-Stainless-Retry-Count"] for exchange in asked} == {"0"}
     trouble = re.compile(r"api error|retrying|connection error|unexpected event|failed to parse|malformed", re.IGNORECASE)
     assert not [line for line in log.read_text().splitlines() if trouble.search(line)]
@@ -220,12 +219,11 @@ def test_149_claude_code(programs, long_server, tmp_path):
     # What it counted is what the server said; every turn goes on from the one before.
     usages = [[event["usage"] for event in exchange.events if event["type"] == "message_delta"][0] for exchange in asked]
     prompts = [usage["input_tokens"] + usage["cache_read_input_tokens"] for usage in usages]
-    compactions = [i for i in range(1, len(prompts)) if prompts[i] < prompts[i - 1]]
-    assert len(compactions) == script.summaries
-    reused = [usage["cache_read_input_tokens"] for usage in usages]
-    # Instructions and tools are always known, what was said in most turns: a compaction leaves nothing of it.
-    assert all(tokens > prompts[0] / 2 for tokens in reused[1:])
-    assert 2 * sum(reused[i] > prompts[i - 1] - 64 for i in range(1, len(prompts))) > len(prompts) - 1
+    compaction = [prompt < before for before, prompt in zip(prompts, prompts[1:])].index(True) + 1
+    for i in range(1, len(usages)):
+        # Of what was said, a compaction leaves nothing; instructions and tools are still known.
+        expected = prompts[0] / 2 if i == compaction else prompts[i - 1] - 64
+        assert usages[i]["cache_read_input_tokens"] > expected
     counted = result["modelUsage"]["gemma-4-coder"]
     assert counted["contextWindow"] == CONTEXT
     assert counted["inputTokens"] == sum(usage["input_tokens"] for usage in usages)
