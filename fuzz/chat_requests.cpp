@@ -5,8 +5,7 @@
 
 #include "base/check.h"
 #include "chat/prompt_writer.h"
-#include "engine/engine.h"
-#include "prompt/media_shelf.h"
+#include "demo_service.h"
 #include "server/anthropic_messages.h"
 #include "server/ollama_chat.h"
 #include "server/ollama_fields.h"
@@ -17,18 +16,6 @@ namespace {
 
 using namespace lapidary;
 using namespace lapidary::server;
-
-Service& service() {
-  static Service* opened = [] {
-    EngineOptions options;
-    options.model_path = LAPIDARY_SOURCE_DIR "/models/demo";
-    options.context = 1024;
-    std::unique_ptr<Engine> engine = Engine::open(options).value();
-    ProcessorOptions processor = model_processor_options(engine->model()).value();
-    return new Service(std::move(engine), {}, std::move(processor));
-  }();
-  return *opened;
-}
 
 void check(const ApiResult<ChatRequest>& request) {
   if (!request) {
@@ -50,10 +37,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const ApiResult<Json> body = parse_body(text);
   if (!body) return 0;
   ChatStyle chat;
-  check(read_chat_request(service(), *body, chat));
+  check(read_chat_request(testing::demo_service(), *body, chat));
   MessagesStyle messages;
-  check(read_messages_request(service(), *body, true, messages));
-  check(read_ollama_chat(service(), *body));
-  check(read_ollama_generate(service(), *body));
+  check(read_messages_request(testing::demo_service(), *body, true, messages));
+  check(read_ollama_chat(testing::demo_service(), *body));
+  check(read_ollama_generate(testing::demo_service(), *body));
   return 0;
 }

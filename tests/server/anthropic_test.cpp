@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "answer_delta.h"
 #include "demo_service.h"
 #include "fake_exchange.h"
 #include "server/anthropic_content.h"
@@ -12,6 +13,7 @@
 namespace lapidary::server {
 namespace {
 
+using testing::delta;
 using testing::demo_service;
 using testing::fake_call;
 using testing::FakeExchange;
@@ -225,15 +227,6 @@ TEST(AnthropicRequest, ThinkingFormatStopAndPrefill) {
   body["thinking"] = nullptr;
   body["temperature"] = 2.5;
   EXPECT_THAT(error_of(body), HasSubstr("temperature"));
-}
-
-AnswerDelta delta(Kind kind, std::string text = "", int32_t call = 0) {
-  AnswerDelta made;
-  made.kind = kind;
-  made.text = std::move(text);
-  made.call_index = call;
-  made.call_id = "call_" + std::to_string(call);
-  return made;
 }
 
 AnswerResult everything() {

@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "answer_delta.h"
 #include "demo_service.h"
 #include "fake_exchange.h"
 #include "server/responses_items.h"
@@ -13,6 +14,7 @@
 namespace lapidary::server {
 namespace {
 
+using testing::delta;
 using ::testing::ElementsAre;
 using testing::FakeExchange;
 using Kind = AnswerDelta::Kind;
@@ -39,15 +41,6 @@ const std::set<std::string> kOfficialTypes = {"response.created",
                                               "response.function_call_arguments.done",
                                               "response.custom_tool_call_input.delta",
                                               "response.custom_tool_call_input.done"};
-
-AnswerDelta delta(Kind kind, std::string text = "", int32_t call = 0) {
-  AnswerDelta made;
-  made.kind = kind;
-  made.text = std::move(text);
-  made.call_index = call;
-  made.call_id = "call_" + std::to_string(call);
-  return made;
-}
 
 // A thought, a text and two calls, the way a model says them.
 std::vector<AnswerDelta> everything() {
