@@ -255,7 +255,7 @@ void TcpConnection::begin_body(RequestHead head) {
   HttpVerdict verdict;
   if (shared_->callbacks.gate) verdict = shared_->callbacks.gate(head_.http);
   const int64_t bytes_max = verdict.body_bytes_max.value_or(options().body_bytes_max);
-  body_ = BodyReader(head_, bytes_max, shared_->bodies);
+  body_ = BodyReader(std::move(reader_.parser()), bytes_max, shared_->bodies);
   if (verdict.refusal) return answer_own(*verdict.refusal, verdict.refusal->close);
   if (body_.bytes_left() > bytes_max) {
     return refuse(413, "request_too_large",
@@ -274,7 +274,7 @@ void TcpConnection::begin_body(RequestHead head) {
 TcpConnection::Step TcpConnection::read_body() {
   const HttpProgress progress = body_.read(in_);
   // A burst of a body makes this large, and 1000 connections would each keep theirs.
-  if (in_.empty() && in_.capacity() > kReadBytes) in_ = {};
+  if (in_.size() < kReadBytes && in_.capacity() > kReadBytes) in_.shrink_to_fit();
   if (progress == HttpProgress::kMore) return Step::kWait;
   if (progress == HttpProgress::kRefused && !body_.discarding()) {
     const HttpRefusal why = body_.refusal();

@@ -1,5 +1,5 @@
 // HTTP as the rest of the server sees it: a request's head and body, the way back, and what listens. No transport
-// library shows here; http_server.cpp alone knows one.
+// library shows here.
 #pragma once
 
 #include <atomic>

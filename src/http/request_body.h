@@ -7,8 +7,7 @@
 #include <utility>
 
 #include "http/body_budget.h"
-#include "http/chunked_body.h"
-#include "http/request_head.h"
+#include "http/request_parser.h"
 
 namespace lapidary {
 
@@ -16,9 +15,9 @@ class BodyReader {
  public:
   BodyReader() = default;
   // Memory follows the bytes that come, not the promise, and so does the share of the budget.
-  BodyReader(const RequestHead& head, int64_t bytes_max, std::shared_ptr<BodyBudget> budget)
-      : chunked_(head.chunked),
-        bytes_left_(head.content_bytes),
+  BodyReader(RequestParser parser, int64_t bytes_max, std::shared_ptr<BodyBudget> budget)
+      : parser_(std::move(parser)),
+        chunked_(parser_.chunked()),
         bytes_max_(bytes_max),
         budget_(std::move(budget)),
         body_{{}, BodyShare(budget_)} {}
@@ -30,21 +29,20 @@ class BodyReader {
   void discard(int64_t bytes_max);
 
   bool discarding() const { return discarding_; }
-  bool expected() const { return chunked_ || bytes_left_ > 0; }
-  int64_t bytes_left() const { return bytes_left_; }  // that are known to come; 0 of a chunked body
+  bool expected() const { return chunked_ || bytes_left() > 0; }
+  int64_t bytes_left() const { return parser_.bytes_left(); }  // that are known to come; 0 of a chunked body
   const HttpRefusal& refusal() const { return refusal_; }
   HttpBody take() { return std::exchange(body_, {}); }
   void drop() { body_ = {}; }  // what came so far
 
  private:
   HttpProgress read_kept(std::string_view& in);
-  HttpProgress read_counted(std::string_view& in);
   HttpProgress refuse(HttpRefusal refusal);
 
+  RequestParser parser_;
   bool chunked_ = false, discarding_ = false;
-  int64_t bytes_left_ = 0, bytes_max_ = 0;
+  int64_t bytes_max_ = 0;
   int64_t discard_bytes_left_ = 0;
-  ChunkedBody chunks_;
   std::shared_ptr<BodyBudget> budget_;
   HttpBody body_;
   HttpRefusal refusal_;

@@ -12,7 +12,6 @@ namespace {
 constexpr int64_t kMethodBytesMax = 32;
 constexpr int64_t kLineSlackBytes = kMethodBytesMax + 16;  // what a request line has besides its target
 constexpr int kBlankLinesMax = 4;                          // before a request, RFC 9112 §2.2
-constexpr int64_t kContentBytesCeiling = 1LL << 62;
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
@@ -52,98 +51,79 @@ HttpProgress HeadReader::read(std::string_view bytes) {
     if (lf == line_begin_ || bytes[lf - 1] != '\r')
       return refuse(400, "bad_request", "a line of the head ends with LF alone, expected CR LF");
     const std::string_view line = bytes.substr(line_begin_, lf - 1 - line_begin_);
+    const size_t begin = line_begin_;
     line_begin_ = lf + 1;
-    HttpProgress progress = HttpProgress::kMore;
-    if (fields_begin_ != 0) {
-      if (line.empty()) return finish();
-      progress = read_field(line);
-    } else if (line.empty()) {
-      if (++blank_lines_ > kBlankLinesMax)
-        progress = refuse(400, "bad_request", "blank lines in the place of a request");
-    } else {
-      progress = read_request_line(line);
+    if (fields_begin_ == 0) {
+      if (line.empty()) {
+        if (++blank_lines_ > kBlankLinesMax) return refuse(400, "bad_request", "blank lines in the place of a request");
+        continue;
+      }
+      request_begin_ = begin;
       fields_begin_ = line_begin_;
+    } else if (line.empty()) {
+      return finish(bytes.substr(request_begin_, line_begin_ - request_begin_));
     }
-    if (progress == HttpProgress::kRefused) return progress;
+    if (check_line(line) == HttpProgress::kRefused) return HttpProgress::kRefused;
   }
 }
 
-HttpProgress HeadReader::read_request_line(std::string_view line) {
-  const size_t first = line.find(' '), last = line.rfind(' ');
-  if (first == std::string_view::npos || first == last)
+// What is right for a parser that is kind, and can be said before the whole head is there.
+HttpProgress HeadReader::check_line(std::string_view line) {
+  if (line_begin_ != fields_begin_) {
+    if (line.front() != ' ' && line.front() != '\t') return HttpProgress::kMore;
+    return refuse(400, "bad_request", "a header field is folded over two lines");
+  }
+  const size_t version = line.rfind(" HTTP/");
+  if (version == std::string_view::npos)
     return refuse(400, "bad_request", "malformed request line, expected METHOD TARGET HTTP/1.1");
-  const std::string_view method = line.substr(0, first), target = line.substr(first + 1, last - first - 1),
-                         version = line.substr(last + 1);
-  if (!http_token(method) || static_cast<int64_t>(method.size()) > kMethodBytesMax)
-    return refuse(400, "bad_request", "malformed method in the request line");
-  if (version.size() != 8 || version.substr(0, 5) != "HTTP/" || version[6] != '.' || version[5] < '0' ||
-      version[5] > '9' || version[7] < '0' || version[7] > '9')
-    return refuse(400, "bad_request", "malformed version in the request line, expected HTTP/1.1");
-  if (version[5] != '1') return refuse(505, "bad_request", "expected HTTP/1.1 or HTTP/1.0");
-  head_.http.version = version[7] == '0' ? 10 : 11;
-  head_.http.method = method;
-  return read_target(target);
+  const std::string_view number = line.substr(version + 6);
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (number.size() == 3 && digit(number[0]) && number[1] == '.' && digit(number[2]) && number != "1.1" &&
+      number != "1.0")
+    return refuse(505, "bad_request", "expected HTTP/1.1 or HTTP/1.0");
+  // For whoever words a refusal of what follows; the parser says the last word.
+  const size_t method = line.find(' ');
+  if (method < version && std::none_of(line.begin(), line.end(), is_control)) {
+    head_.http.method = line.substr(0, method);
+    head_.http.target = line.substr(method + 1, version - method - 1);
+  }
+  return HttpProgress::kMore;
 }
 
-HttpProgress HeadReader::read_target(std::string_view target) {
+HttpProgress HeadReader::finish(std::string_view head) {
+  if (parser_.read_head(head, options_->header_count_max, head_.http) == HttpProgress::kRefused) {
+    refusal_ = parser_.refusal();
+    return HttpProgress::kRefused;
+  }
+  if (static_cast<int64_t>(head_.http.method.size()) > kMethodBytesMax)
+    return refuse(400, "bad_request", "malformed method in the request line");
+  if (parser_.chunked() && head_.http.version == 10)
+    return refuse(400, "bad_request", "Transfer-Encoding in an HTTP/1.0 request");
+  head_.keep_alive = parser_.keep_alive();
+  for (const auto read : {&HeadReader::read_target, &HeadReader::read_host, &HeadReader::read_expectation}) {
+    if ((this->*read)() == HttpProgress::kRefused) return HttpProgress::kRefused;
+  }
+  return HttpProgress::kDone;
+}
+
+HttpProgress HeadReader::read_target() {
+  std::string& target = head_.http.target;
   if (static_cast<int64_t>(target.size()) > options_->target_bytes_max)
     return refuse(
         414, "uri_too_long",
         fmt::format("the request target has {} bytes, at most {} are read", target.size(), options_->target_bytes_max));
-  if (target.empty() || std::any_of(target.begin(), target.end(), [](char c) { return is_control(c) || c == ' '; }))
-    return refuse(400, "bad_request", "malformed request target");
-  if (target.front() == '/' || (target == "*" && head_.http.method == "OPTIONS")) {
-    head_.http.target = target;
-    return HttpProgress::kMore;
-  }
+  if (target.front() == '/' || (target == "*" && head_.http.method == "OPTIONS")) return HttpProgress::kMore;
   // An absolute target, as sent to a proxy: its authority takes the place of Host (RFC 9112 §3.2.2).
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!equal_ignoring_case(target.substr(0, scheme.size()), scheme)) continue;
-    target.remove_prefix(scheme.size());
-    const size_t path = std::min(target.find_first_of("/?#"), target.size());
-    authority_ = target.substr(0, path);
+    if (!equal_ignoring_case(std::string_view(target).substr(0, scheme.size()), scheme)) continue;
+    const size_t path = std::min(target.find_first_of("/?#", scheme.size()), target.size());
+    authority_ = target.substr(scheme.size(), path - scheme.size());
     if (authority_.empty() || !host_value(authority_)) break;
-    head_.http.target = target.substr(path);
-    if (head_.http.target.empty() || head_.http.target.front() != '/') head_.http.target.insert(0, 1, '/');
+    target.erase(0, path);
+    if (target.empty() || target.front() != '/') target.insert(0, 1, '/');
     return HttpProgress::kMore;
   }
   return refuse(400, "bad_request", "malformed request target, expected a path");
-}
-
-HttpProgress HeadReader::read_field(std::string_view line) {
-  if (line.front() == ' ' || line.front() == '\t')
-    return refuse(400, "bad_request", "a header field is folded over two lines");
-  const size_t colon = line.find(':');
-  if (colon == std::string_view::npos || !http_token(line.substr(0, colon)))
-    return refuse(400, "bad_request", "malformed header field, expected NAME: VALUE");
-  const std::string_view value = trim_http_space(line.substr(colon + 1));
-  if (std::any_of(value.begin(), value.end(), [](char c) { return is_control(c) && c != '\t'; }))
-    return refuse(400, "bad_request", "a control character in a header field");
-  if (static_cast<int64_t>(head_.http.headers.size()) >= options_->header_count_max)
-    return refuse(431, "headers_too_large", fmt::format("more than {} header fields", options_->header_count_max));
-  head_.http.headers.emplace_back(line.substr(0, colon), value);
-  return HttpProgress::kMore;
-}
-
-HttpProgress HeadReader::finish() {
-  head_.keep_alive = head_.http.version == 11;
-  bool close = false;
-  for (const auto& [name, value] : head_.http.headers) {
-    if (equal_ignoring_case(name, "connection")) {
-      for (std::string_view list = value; !list.empty();) {
-        const std::string_view option = next_list_element(list);
-        if (equal_ignoring_case(option, "close")) close = true;
-        if (equal_ignoring_case(option, "keep-alive")) head_.keep_alive = true;
-      }
-    } else if (equal_ignoring_case(name, "expect") && head_.http.version == 11) {
-      if (!equal_ignoring_case(value, "100-continue"))
-        return refuse(417, "expectation_failed", "the only expectation that can be met is 100-continue");
-      head_.expects_continue = true;
-    }
-  }
-  if (close) head_.keep_alive = false;
-  if (const HttpProgress progress = read_host(); progress == HttpProgress::kRefused) return progress;
-  return read_body_length();
 }
 
 HttpProgress HeadReader::read_host() {
@@ -165,31 +145,15 @@ HttpProgress HeadReader::read_host() {
   return HttpProgress::kMore;
 }
 
-HttpProgress HeadReader::read_body_length() {
-  const std::string* length = nullptr;
+HttpProgress HeadReader::read_expectation() {
+  if (head_.http.version == 10) return HttpProgress::kMore;
   for (const auto& [name, value] : head_.http.headers) {
-    if (equal_ignoring_case(name, "transfer-encoding")) {
-      if (head_.http.version == 10) return refuse(400, "bad_request", "Transfer-Encoding in an HTTP/1.0 request");
-      if (head_.chunked || !equal_ignoring_case(value, "chunked"))
-        return refuse(head_.chunked ? 400 : 501, "bad_request", "expected no Transfer-Encoding other than chunked");
-      head_.chunked = true;
-    } else if (equal_ignoring_case(name, "content-length")) {
-      if (value.empty() || value.find_first_not_of("0123456789") != std::string::npos)
-        return refuse(400, "bad_request", "malformed Content-Length, expected one number");
-      if (length != nullptr && *length != value) return refuse(400, "bad_request", "two Content-Lengths that differ");
-      length = &value;
-    }
+    if (!equal_ignoring_case(name, "expect")) continue;
+    if (!equal_ignoring_case(value, "100-continue"))
+      return refuse(417, "expectation_failed", "the only expectation that can be met is 100-continue");
+    head_.expects_continue = true;
   }
-  if (length == nullptr) return HttpProgress::kDone;
-  if (head_.chunked) return refuse(400, "bad_request", "Content-Length and Transfer-Encoding in one request");
-  for (const char digit : *length) {
-    if (head_.content_bytes >= kContentBytesCeiling / 10) {
-      head_.content_bytes = kContentBytesCeiling;
-      break;
-    }
-    head_.content_bytes = head_.content_bytes * 10 + (digit - '0');
-  }
-  return HttpProgress::kDone;
+  return HttpProgress::kMore;
 }
 
 }  // namespace lapidary

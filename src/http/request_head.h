@@ -1,5 +1,5 @@
-// The head of an HTTP/1.x request, byte by byte as it arrives: request line and fields, strict where two readers could
-// understand two different requests (RFC 9112 §2-6). What a body is made of is decided here; nothing reads it.
+// The head of an HTTP/1.x request as it arrives: where it ends, within bounds, and what it asks of the connection.
+// Nothing here reads a body.
 #pragma once
 
 #include <cstddef>
@@ -8,25 +8,15 @@
 #include <string_view>
 
 #include "http/http.h"
+#include "http/request_parser.h"
 
 namespace lapidary {
-
-// Why a request goes no further; the words of HttpCallbacks::refuse.
-struct HttpRefusal {
-  int status = 400;
-  std::string_view code = "bad_request";
-  std::string message;
-};
 
 struct RequestHead {
   HttpHead http;
   bool keep_alive = true;
   bool expects_continue = false;
-  bool chunked = false;
-  int64_t content_bytes = 0;  // of Content-Length; a number beyond 2^62 reads as 2^62
 };
-
-enum class HttpProgress : uint8_t { kMore, kDone, kRefused };
 
 class HeadReader {
  public:
@@ -38,25 +28,27 @@ class HeadReader {
 
   size_t size() const { return line_begin_; }
   RequestHead& head() { return head_; }
+  RequestParser& parser() { return parser_; }  // after kDone: what reads the body
   const HttpRefusal& refusal() const { return refusal_; }
 
  private:
   HttpProgress refuse(int status, std::string_view code, std::string message);
-  HttpProgress read_request_line(std::string_view line);
-  HttpProgress read_target(std::string_view target);
-  HttpProgress read_field(std::string_view line);
-  HttpProgress finish();
-  HttpProgress read_body_length();
+  HttpProgress check_line(std::string_view line);
+  HttpProgress finish(std::string_view head);
+  HttpProgress read_target();
   HttpProgress read_host();
+  HttpProgress read_expectation();
 
   const HttpOptions* options_;
   RequestHead head_;
+  RequestParser parser_;
   HttpRefusal refusal_;
-  std::string authority_;    // of an absolute target
-  size_t line_begin_ = 0;    // of the line that is not complete yet
-  size_t scanned_ = 0;       // no line ends before here that was not read
-  size_t fields_begin_ = 0;  // 0: the request line has not come yet
-  int blank_lines_ = 0;      // before the request line
+  std::string authority_;     // of an absolute target
+  size_t line_begin_ = 0;     // of the line that is not complete yet
+  size_t scanned_ = 0;        // no line ends before here that was not seen
+  size_t request_begin_ = 0;  // the request line
+  size_t fields_begin_ = 0;   // 0: the request line has not come yet
+  int blank_lines_ = 0;       // before the request line
 };
 
 }  // namespace lapidary

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <boost/beast/http/status.hpp>
 #include <ctime>
 #include <iterator>
 
@@ -10,63 +11,14 @@
 namespace lapidary {
 namespace {
 
+namespace http = boost::beast::http;
+
 std::string_view reason(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 201:
-      return "Created";
-    case 202:
-      return "Accepted";
-    case 204:
-      return "No Content";
-    case 304:
-      return "Not Modified";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 409:
-      return "Conflict";
-    case 413:
-      return "Content Too Large";
-    case 414:
-      return "URI Too Long";
-    case 415:
-      return "Unsupported Media Type";
-    case 417:
-      return "Expectation Failed";
-    case 422:
-      return "Unprocessable Content";
-    case 429:
-      return "Too Many Requests";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 499:
-      return "Client Closed Request";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    case 505:
-      return "HTTP Version Not Supported";
-    case 529:
-      return "Overloaded";
-    default:
-      return "Status";
-  }
+  if (status == 529) return "Overloaded";  // not registered; Anthropic's
+  const auto known = http::int_to_status(static_cast<unsigned>(status));
+  if (known == http::status::unknown) return "Status";
+  const auto text = http::obsolete_reason(known);
+  return {text.data(), text.size()};
 }
 
 // "Sun, 06 Nov 1994 08:49:37 GMT", made once a second on each thread. Not strftime: names of days are English here

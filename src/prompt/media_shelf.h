@@ -44,7 +44,7 @@ class MediaShelf {
   // image_tokens: budget of the first picture, the second, ...; the last is for all that follow; empty: that of
   // options.
   explicit MediaShelf(ProcessorOptions options, std::vector<int32_t> image_tokens = {})
-      : options_(std::move(options)), image_tokens_(std::move(image_tokens)) {}
+      : options_(options), image_tokens_(std::move(image_tokens)) {}
 
   // All return the index that parts refer to. Errors: as load_image, load_audio, load_video; kInvalidArgument when
   // there are too many.

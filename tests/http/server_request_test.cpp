@@ -60,6 +60,11 @@ TEST(HttpServer, ReadsChunkedBodiesOneByteAtATime) {
   request += "0\r\nX-Trailer: ignored\r\n\r\n";
   for (const char c : request) ASSERT_TRUE(client.send(std::string(1, c)));
   EXPECT_EQ(client.read_response().body, "POST one byte at a time");
+  for (const std::string end : {"0\r\n\r\n", "00;a\r\nX: y\r\n\r\n"}) {
+    for (const char c : "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + end)
+      ASSERT_TRUE(client.send(std::string(1, c)));
+    EXPECT_EQ(client.read_response().body, "POST ");
+  }
   ASSERT_TRUE(client.send(get("/after")));
   EXPECT_EQ(client.read_response().body, "hello");
 }
@@ -146,7 +151,8 @@ TEST(HttpServer, RefusesMalformedRequestsAndCloses) {
       {"negative length", "POST / HTTP/1.1\r\n" + host + "Content-Length: -3\r\n\r\nabc", 400},
       {"signed length", "POST / HTTP/1.1\r\n" + host + "Content-Length: +3\r\n\r\nabc", 400},
       {"empty length", "POST / HTTP/1.1\r\n" + host + "Content-Length:\r\n\r\n", 400},
-      {"huge length", "POST / HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999999\r\n\r\n", 413},
+      {"huge length", "POST / HTTP/1.1\r\n" + host + "Content-Length: 9999999999999999999\r\n\r\n", 413},
+      {"length of no number", "POST / HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999999\r\n\r\n", 400},
       {"folded field", "GET / HTTP/1.1\r\n" + host + "X: a\r\n b\r\n\r\n", 400},
       {"fold first", "GET / HTTP/1.1\r\n X: a\r\n" + host + "\r\n", 400},
       {"bare LF in a field", "GET / HTTP/1.1\r\n" + host + "X: a\nY: b\r\n\r\n", 400},
@@ -167,6 +173,7 @@ TEST(HttpServer, RefusesMalformedRequestsAndCloses) {
       {"expectation", "POST / HTTP/1.1\r\n" + host + "Expect: tea\r\nContent-Length: 3\r\n\r\n", 417},
       {"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
       {"HTTP/2 on a path", "GET / HTTP/2.0\r\n\r\n", 505},
+      {"HTTP/1.2", "GET / HTTP/1.2\r\n" + host + "\r\n", 505},
       {"HTTP/0.9", "GET /\r\n\r\n", 400},
       {"no version", "GET / \r\n\r\n", 400},
       {"odd version", "GET / HTTP/1.11\r\n\r\n", 400},
@@ -190,6 +197,13 @@ TEST(HttpServer, RefusesMalformedRequestsAndCloses) {
        400},
       {"large chunk", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nfffffffffff\r\n", 413},
       {"chunk without CR LF", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", 400},
+      {"endless extension",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3;" + std::string(20 << 10, 'a'), 400},
+      {"endless trailer",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + std::string(20 << 10, 'a'), 400},
+      {"length in a trailer",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 3\r\n\r\n", 400},
+      {"extension", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3;=\r\nabc\r\n0\r\n\r\n", 400},
       {"chunk with LF", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n", 400},
   };
   TestServer server;
@@ -217,7 +231,7 @@ TEST(HttpServer, AcceptsWhatTheStandardAccepts) {
   for (const std::string request :
        {"\r\nGET /echo HTTP/1.1\r\nHost: x\r\n\r\n", "GET http://example.com/echo HTTP/1.1\r\nHost: other\r\n\r\n",
         "GET HTTPS://example.com:81/echo HTTP/1.1\r\nHost:\r\n\r\n", "GET /echo HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n",
-        "GET /echo HTTP/1.1\r\nhOsT:\t x \t\r\nX:\r\nEmpty: \r\n\r\n", "GET /echo HTTP/1.2\r\nHost: x\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nhOsT:\t x \t\r\nX:\r\nEmpty: \r\n\r\n",
         "GET /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
         "GET /echo HTTP/1.1\r\nHost: x\r\nX: caf\xc3\xa9\r\n\r\n"}) {
     RawClient client(server.port());
