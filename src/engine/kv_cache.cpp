@@ -73,9 +73,9 @@ void KvPages::keep(AttentionKind kind, int32_t page) {
   Group& g = group(kind);
   Page& p = page_of(g, page);
   CHECK(p.cached);
-  if (p.kept) return;
   if (p.sequences == 0) {
     CHECK(g.idle.erase({p.kept, p.idle_since, page}) == 1);
+    p.idle_since = ++releases_;
     g.idle.insert({true, p.idle_since, page});
   }
   p.kept = true;

@@ -30,7 +30,8 @@ class KvPages {
   // For the prefix cache. A page is cached while a sequence holds it.
   void cache(AttentionKind kind, int32_t page);
   void uncache(AttentionKind kind, int32_t page);
-  void keep(AttentionKind kind, int32_t page);  // a cached page: idle ones of this sort are given away last
+  // A cached page: idle ones of this sort are given away last, and of them this one, as if it had just been released.
+  void keep(AttentionKind kind, int32_t page);
   struct Idle {
     bool kept = false;
     uint64_t since = 0;  // counts releases

@@ -131,10 +131,7 @@ void PrefixCache::keep_window(int32_t index) {
   for (int32_t count = window_pages(node(index).depth); count > 0; --count, index = node(index).key.parent) {
     node(index).kept = true;
     const int32_t page = node(index).pages[at(kSliding)];
-    if (page == kNoPage) continue;
-    pages_->keep(kSliding, page);
-    pages_->retain(kSliding, page);
-    pages_->release(kSliding, page);
+    if (page != kNoPage) pages_->keep(kSliding, page);
   }
 }
 

@@ -94,7 +94,7 @@ PartKind kind_of(std::string_view text, const DecodeLimits& limits) {
 }  // namespace
 
 std::string read_ollama_model(const Service& service, const RequestReader& reader, std::string_view key) {
-  const std::string name = reader.string(key).value_or("");
+  std::string name = reader.string(key).value_or("");
   if (reader.failed()) return name;
   if (name.empty()) {
     reader.fail(bad_request("missing_required_parameter", reader.place(key), "model is required"));
@@ -132,7 +132,7 @@ void read_ollama_options(const Service& service, const RequestReader& reader, Ch
 
 void read_ollama_format(const RequestReader& reader, ChatRequest& request) {
   const Json* format = reader.find("format");
-  if (!format || *format == "") return;
+  if (!format || (format->is_string() && format->get_ref<const std::string&>().empty())) return;
   if (*format == "json") {
     request.format.kind = AnswerFormat::Kind::kJsonObject;
   } else if (format->is_object()) {

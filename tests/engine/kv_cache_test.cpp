@@ -50,6 +50,10 @@ TEST(KvCache, APageIsFreeOnceNobodyHoldsItAndIdleWhileOnlyTheCacheDoes) {
   EXPECT_EQ(pages.next_idle(kGlobal)->page, a);  // the longest idle
   pages.keep(kGlobal, a);
   EXPECT_EQ(pages.next_idle(kGlobal)->page, b);
+  pages.keep(kGlobal, b);
+  EXPECT_EQ(pages.next_idle(kGlobal)->page, a);
+  pages.keep(kGlobal, a);  // once more: it is the youngest now
+  EXPECT_EQ(pages.next_idle(kGlobal)->page, b);
   pages.retain(kGlobal, b);
   EXPECT_EQ(pages.next_idle(kGlobal)->page, a);
   pages.uncache(kGlobal, a);
