@@ -136,7 +136,7 @@ std::vector<Block> Engine::blocks_of(const GenerationRequest& request) const {
   return blocks;
 }
 
-Result<uint64_t> Engine::submit(GenerationRequest request, std::function<void(const Event&)> sink) {
+Result<uint64_t> Engine::submit(GenerationRequest request, const std::function<void(const Event&)>& sink) {
   RETURN_IF_ERROR(check_request(request, model_->config(), memory_.context));
   std::vector<int32_t> end_tokens = request.stop_tokens;
   if (!request.ignore_eos) {

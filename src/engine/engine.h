@@ -63,7 +63,7 @@ class Engine {
   // Any thread. The sink is called on the engine thread, for each choice the last time with Event::finish set. Errors:
   // kInvalidArgument for a request the model cannot take (ids out of range, media that do not fit their spans, a prompt
   // longer than the context), kExhausted when too many wait.
-  Result<uint64_t> submit(GenerationRequest request, std::function<void(const Event&)> sink);
+  Result<uint64_t> submit(GenerationRequest request, const std::function<void(const Event&)>& sink);
   // Any thread. The request ends with FinishReason::kCancelled within one step, all its choices; unknown ids are
   // ignored.
   void cancel(uint64_t request);

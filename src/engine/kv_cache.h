@@ -36,7 +36,8 @@ class KvPages {
     bool kept = false;
     uint64_t since = 0;  // counts releases
     int32_t page = 0;
-    auto operator<=>(const Idle&) const = default;
+    // clang-tidy 14 takes the 0 in it for a pointer.
+    auto operator<=>(const Idle&) const = default;  // NOLINT(modernize-use-nullptr)
   };
   std::optional<Idle> next_idle(AttentionKind kind) const;  // the one to give away first
 

@@ -14,7 +14,7 @@ namespace lapidary {
 class Sampler {
  public:
   // suppressed ids are never chosen, greedy included.
-  Sampler(int32_t vocab, std::vector<int32_t> suppressed);
+  Sampler(int32_t vocab, const std::vector<int32_t>& suppressed);
 
   // logits [vocab], soft-capped; position: of the token to be drawn. NaN logits are never chosen.
   // Filters in the order of the reference: temperature, top-k, top-p, min-p; ties at a threshold are kept.

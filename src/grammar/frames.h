@@ -16,7 +16,7 @@ struct GrammarItem {
   uint32_t state = 0;
   int32_t count = 0;     // of the state's rule
   uint32_t returns = 0;  // a set of the Frames: where to go on after the rule; 0: the answer ends
-  auto operator<=>(const GrammarItem&) const = default;
+  auto operator<=>(const GrammarItem&) const = default;  // NOLINT(modernize-use-nullptr), as in engine/kv_cache.h
 };
 
 // A position: items sorted by state, each (state, count) once.

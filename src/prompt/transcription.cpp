@@ -34,7 +34,7 @@ std::string transcription_prompt(std::string_view language, std::string_view con
 }
 
 Transcription::Transcription(Waveform wave, ProcessorOptions processor, TranscriptionOptions options)
-    : wave_(std::move(wave)), processor_(std::move(processor)), options_(std::move(options)) {
+    : wave_(std::move(wave)), processor_(processor), options_(std::move(options)) {
   WindowOptions cuts;
   const int64_t samples = std::llround(options_.window_seconds * kSampleRate);
   cuts.samples_max = std::max<int64_t>(kSampleRate, std::min<int64_t>(samples, processor_.audio.clip_samples_max));

@@ -132,7 +132,7 @@ void read_ollama_options(const Service& service, const RequestReader& reader, Ch
 
 void read_ollama_format(const RequestReader& reader, ChatRequest& request) {
   const Json* format = reader.find("format");
-  if (!format || (format->is_string() && format->get_ref<const std::string&>().empty())) return;
+  if (!format || *format == Json("")) return;
   if (*format == "json") {
     request.format.kind = AnswerFormat::Kind::kJsonObject;
   } else if (format->is_object()) {

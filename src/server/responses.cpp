@@ -30,9 +30,9 @@ std::optional<int64_t> query_integer(const Call& call, const char* name) {
   return code == std::errc() && rest == text.data() + text.size() ? value : -1;
 }
 
-std::string query_text(const Call& call, const char* name, std::string fallback) {
+std::string query_text(const Call& call, const char* name, const std::string& fallback) {
   const auto it = call.query.find(name);
-  return it == call.query.end() ? std::move(fallback) : it->second;
+  return it == call.query.end() ? fallback : it->second;
 }
 
 void replay(const Call& call, const StoredResponse& stored) {

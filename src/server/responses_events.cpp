@@ -20,7 +20,7 @@ std::string custom_text(const std::string& arguments) {
 // What the call item of a client's tool holds of the arguments that the model wrote.
 Json client_member(ResponsesToolKind kind, const std::string& text) {
   const Result<Json> json = parse_json_exact(text.empty() ? "{}" : text, "arguments");
-  const Json arguments = json && json->is_object() ? *json : Json::object();
+  Json arguments = json && json->is_object() ? *json : Json::object();
   const auto get = [&](const char* key, Json fallback) { return arguments.value(key, std::move(fallback)); };
   switch (kind) {
     case ResponsesToolKind::kLocalShell:

@@ -177,9 +177,9 @@ Json echoed_tool(const Json& tool) {
 }
 
 Json blank_response(const Service& service, const RequestReader& reader, const ResponsesRequest& request) {
-  const auto echo = [&](std::string_view key, Json fallback = nullptr) {
+  const auto echo = [&](std::string_view key, const Json& fallback = nullptr) {
     const Json* value = reader.find(key);
-    return value ? *value : std::move(fallback);
+    return value ? *value : fallback;
   };
   const RequestReader reasoning = reader.inside("reasoning");
   const Json* summary = reasoning.find("summary");

@@ -253,7 +253,7 @@ void read_format(const RequestReader& reader, ChatRequest& request) {
   for (const auto& [kind, key] :
        {std::pair("json", "guided_json"), std::pair("regex", "guided_regex"), std::pair("choice", "guided_choice"),
         std::pair("grammar", "guided_grammar"), std::pair("json", "json_schema"), std::pair("grammar", "grammar")}) {
-    if (reader.has(key) && *reader.find(key) == "") continue;
+    if (reader.has(key) && *reader.find(key) == Json("")) continue;
     if (read_guide(reader, kind, key, request)) given.push_back(key);
   }
   if (given.size() > 1)

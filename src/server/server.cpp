@@ -139,7 +139,7 @@ Result<std::unique_ptr<Server>> Server::open(const ServeOptions& options) {
 }
 
 void Server::serve(std::unique_ptr<Engine> engine, ProcessorOptions processor) {
-  service_ = std::make_unique<Service>(std::move(engine), options_, std::move(processor));
+  service_ = std::make_unique<Service>(std::move(engine), options_, processor);
   serving_ = service_.get();
   ticker_ = std::thread([this] {
     while (!ending_) {

@@ -88,7 +88,7 @@ bool matches_pattern(std::string_view pattern, std::string_view text) {
 
 Service::Service(std::unique_ptr<Engine> engine, const ServeOptions& options, ProcessorOptions processor)
     : options_(options),
-      processor_(std::move(processor)),
+      processor_(processor),
       card_(make_card(*engine, options)),
       media_(options.media),
       grammars_(kGrammarsRemembered),
