@@ -162,7 +162,7 @@ bool RequestParser::chunked() const { return parser_->chunked(); }
 
 HttpProgress RequestParser::read_body(std::string_view& in, std::string* body, int64_t bytes_max) {
   // Between the data of chunks the parser takes nothing before a line is complete: it is asked when another one is.
-  if (parser_->lines_held != line_ends(in)) {
+  if (!parser_->lines_held || *parser_->lines_held != line_ends(in)) {
     parser_->lines_held.reset();
     parser_->body = body;
     parser_->body_bytes_max = bytes_max;
@@ -174,14 +174,16 @@ HttpProgress RequestParser::read_body(std::string_view& in, std::string* body, i
     parser_->refuse(400, "bad_request", "a chunk is longer than its size");
     return HttpProgress::kRefused;
   }
-  // Such lines may neither go on for ever nor end with LF alone, for which the parser would wait for ever.
+  // Such lines may not go on for ever, and end with CR LF: for a lone LF the parser would wait for ever.
   if (in.size() > kFramingBytesMax) {
     parser_->refuse(400, "bad_request", "the extensions or trailers of a chunked body are too long");
     return HttpProgress::kRefused;
   }
-  for (size_t lf = in.find('\n'); lf != std::string_view::npos; lf = in.find('\n', lf + 1)) {
-    if (lf > 0 && in[lf - 1] == '\r') continue;
-    parser_->refuse(400, "bad_request", "a line of a chunked body ends with LF alone, expected CR LF");
+  for (size_t i = 0; i < in.size(); ++i) {
+    const bool is_lone_lf = in[i] == '\n' && (i == 0 || in[i - 1] != '\r');
+    const bool is_lone_cr = in[i] == '\r' && i + 1 < in.size() && in[i + 1] != '\n';
+    if (!is_lone_lf && !is_lone_cr) continue;
+    parser_->refuse(400, "bad_request", "a line of a chunked body does not end with CR LF");
     return HttpProgress::kRefused;
   }
   return HttpProgress::kMore;
