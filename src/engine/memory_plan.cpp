@@ -63,10 +63,10 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, DType kv_type, int32_t
 
 void plan_prefixes(MemoryPlan& plan, const ModelConfig& config, DType kv_type, std::optional<int64_t> asked) {
   const KvLayout layout = kv_layout(config);
-  const int32_t window = global_pages(config.sliding_window);
-  const int64_t resumable = window * (page_bytes(layout, AttentionKind::kSliding, kv_type) +
-                                      page_bytes(layout, AttentionKind::kGlobal, kv_type));
-  plan.prefix_bytes = std::min(plan.kv_bytes, asked.value_or(std::max(plan.kv_bytes / 4, resumable)));
+  const int64_t longest =
+      2LL * global_pages(config.sliding_window) * page_bytes(layout, AttentionKind::kSliding, kv_type) +
+      static_cast<int64_t>(global_pages(plan.context)) * page_bytes(layout, AttentionKind::kGlobal, kv_type);
+  plan.prefix_bytes = std::min(plan.kv_bytes, asked.value_or(std::max(plan.kv_bytes / 4, longest)));
 }
 
 std::string MemoryPlan::description() const {

@@ -28,8 +28,9 @@ struct MemoryPlan {
 Result<MemoryPlan> plan_memory(const ModelConfig& config, DType kv_type, int32_t step_rows_max,
                                std::optional<int32_t> asked, int64_t kv_bytes_max, int32_t sequences = 1);
 
-// Sets prefix_bytes. asked: what the user wants; absent: a quarter of the K/V memory, and at least one window of
-// sliding pages and the global ones beside it, without which nothing could be resumed. Never more than kv_bytes.
+// Sets prefix_bytes. asked: what the user wants; absent: a quarter of the K/V memory, and at least what the
+// longest conversation leaves behind, so that its next turn goes on from there: the global pages of a whole context and
+// two windows of sliding ones, of its last prompt's end and its last answer's. Never more than kv_bytes.
 void plan_prefixes(MemoryPlan& plan, const ModelConfig& config, DType kv_type, std::optional<int64_t> asked);
 
 // Bytes the system can still give without swapping; 0 when unknown.

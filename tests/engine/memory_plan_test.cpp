@@ -60,19 +60,24 @@ TEST(MemoryPlan, ManySequencesHaveTheirWindowsAndShareTheRest) {
   EXPECT_FALSE(plan_memory(twelve_b(), DType::kBF16, 2048, 8192, least - 1, 8));
 }
 
-TEST(MemoryPlan, PrefixesTakeAQuarterOrOneWindowUnlessToldOtherwise) {
+TEST(MemoryPlan, PrefixesTakeAQuarterOrOneContextUnlessToldOtherwise) {
   const ModelConfig config = twelve_b();
-  const int64_t window = 32 * (32LL * 327680 + 32LL * 16384);
+  const int64_t two_windows = 2 * 32 * 32LL * 327680, position = 16384;
   auto small = plan_memory(config, DType::kBF16, 2048, 2048, 1LL << 40);
   ASSERT_TRUE(small);
   plan_prefixes(*small, config, DType::kBF16, std::nullopt);
-  EXPECT_EQ(small->prefix_bytes, window);
+  const int64_t longest = two_windows + 2048 * position;
+  EXPECT_EQ(small->prefix_bytes, longest);
   EXPECT_THAT(small->description(), ::testing::HasSubstr("contexts of 2048 positions, 1 at a time"));
-  EXPECT_THAT(small->description(), ::testing::HasSubstr("prefixes up to " + std::to_string(window >> 20) + " MiB"));
+  EXPECT_THAT(small->description(), ::testing::HasSubstr("prefixes up to " + std::to_string(longest >> 20) + " MiB"));
   auto large = plan_memory(config, DType::kBF16, 2048, 262144, 1LL << 40);
   ASSERT_TRUE(large);
   plan_prefixes(*large, config, DType::kBF16, std::nullopt);
-  EXPECT_EQ(large->prefix_bytes, large->kv_bytes / 4);
+  EXPECT_EQ(large->prefix_bytes, two_windows + 262144 * position);
+  auto shared = plan_memory(config, DType::kBF16, 2048, 8192, 1LL << 40, 16);
+  ASSERT_TRUE(shared);
+  plan_prefixes(*shared, config, DType::kBF16, std::nullopt);
+  EXPECT_EQ(shared->prefix_bytes, shared->kv_bytes / 4);
   plan_prefixes(*large, config, DType::kBF16, 5);
   EXPECT_EQ(large->prefix_bytes, 5);
   plan_prefixes(*large, config, DType::kBF16, 1LL << 50);

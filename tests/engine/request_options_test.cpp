@@ -65,6 +65,16 @@ TEST_F(RequestOptions, AConversationGoesOnWhereItEnded) {
   EXPECT_EQ(testing::run(*engine, r).last.usage.cached_tokens, 0);
 }
 
+TEST_F(RequestOptions, SoDoesOneThatNearlyFillsTheContext) {
+  const auto engine = open();
+  GenerationRequest r = request(170, 50);
+  const Answer first = testing::run(*engine, r);
+  r.prompt.insert(r.prompt.end(), first.tokens.begin(), first.tokens.end());
+  r.prompt.push_back(9);
+  r.tokens_max = 10;
+  EXPECT_EQ(testing::run(*engine, r).last.usage.cached_tokens, 192);  // of 219 positions that were computed
+}
+
 TEST_F(RequestOptions, ChoicesShareThePromptAndAreDrawnByTheirOwnSeeds) {
   EngineOptions options;
   options.sequences_max = 4;
