@@ -73,7 +73,7 @@ Result<PartKind> kind_of_file(const std::string& path) {
 ChatSession::ChatSession(Engine& engine, const ChatOptions& options, ProcessorOptions processor, Ask ask)
     : engine_(engine),
       options_(options),
-      processor_(std::move(processor)),
+      processor_(processor),
       ask_(std::move(ask)),
       shelf_(processor_, options.media.image_tokens) {
   conversation_.thinking = options.think;

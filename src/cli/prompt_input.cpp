@@ -136,7 +136,7 @@ Result<PromptInput> PromptOptions::build(const Engine& engine) const {
     return input;
   }
   ASSIGN_OR_RETURN(ProcessorOptions processor, media.processor_options(engine));
-  MediaShelf shelf(std::move(processor), media.image_tokens);
+  MediaShelf shelf(processor, media.image_tokens);
   Conversation conversation;
   conversation.thinking = think;
   if (!tools_path.empty()) {
