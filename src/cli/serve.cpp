@@ -113,7 +113,7 @@ Result<void> serve(const ServeCommand& command) {
   ASSIGN_OR_RETURN(ProcessorOptions processor, model_processor_options(engine->model()));
   spdlog::info("{}", engine->memory().description());
   spdlog::info("{} on {}", engine->model().dir().path.string(), engine->description());
-  server->serve(std::move(engine), std::move(processor));
+  server->serve(std::move(engine), processor);
   const bool v6 = options.http.host.find(':') != std::string::npos && options.http.host.front() != '[';
   write_out(fmt::format("listening on http://{}:{}\n", v6 ? fmt::format("[{}]", options.http.host) : options.http.host,
                         server->port()));

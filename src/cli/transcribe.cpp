@@ -65,7 +65,7 @@ Result<Transcription> read_recording(const TranscribeOptions& options, const Eng
   ASSIGN_OR_RETURN(ProcessorOptions processor, model_processor_options(engine.model()));
   ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(options.file));
   ASSIGN_OR_RETURN(Waveform wave, decode_audio(file.bytes(), options.file));
-  Transcription recording(std::move(wave), std::move(processor), options.windows);
+  Transcription recording(std::move(wave), processor, options.windows);
   if (recording.cut()) {
     spdlog::warn("{}: only the first {} minutes are transcribed", options.file, kLimits.audio_seconds_max / 60);
   }

@@ -72,7 +72,7 @@ std::string escape_of(uint32_t code) {
 
 }  // namespace
 
-CodePointSet::CodePointSet(std::vector<CodePointRange> ranges) {
+CodePointSet::CodePointSet(const std::vector<CodePointRange>& ranges) {
   std::vector<CodePointRange> cut;
   for (const CodePointRange& range : ranges) {
     const uint32_t high = std::min(range.high, kLast);

@@ -18,7 +18,7 @@ struct CodePointRange {
 class CodePointSet {
  public:
   CodePointSet() = default;
-  explicit CodePointSet(std::vector<CodePointRange> ranges);
+  explicit CodePointSet(const std::vector<CodePointRange>& ranges);
 
   static CodePointSet all() { return CodePointSet({{0, 0x10ffff}}); }
 

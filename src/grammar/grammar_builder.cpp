@@ -54,7 +54,7 @@ class Heights {
     std::vector<Back> list;
   };
 
-  static Index index(std::vector<std::pair<uint32_t, Back>> pairs, uint32_t states) {
+  static Index index(const std::vector<std::pair<uint32_t, Back>>& pairs, uint32_t states) {
     Index out;
     out.begin.assign(states + 1, 0);
     for (const auto& pair : pairs) ++out.begin[pair.first + 1];
