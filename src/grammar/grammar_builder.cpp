@@ -34,8 +34,8 @@ class Heights {
         calls.push_back({rules[call.rule].start, {s, call.rule, call.to}});
       }
     }
-    to_target_ = index(std::move(edges), states);
-    to_callee_ = index(std::move(calls), states);
+    to_target_ = index(edges, states);
+    to_callee_ = index(calls, states);
     height.assign(states, kUnknown);
     for (uint32_t s = 0; s < states; ++s) {
       if (automaton.accepting[s] != 0) open_.emplace(0, s);
