@@ -202,6 +202,14 @@ void add_serve(CLI::App& program, Action& action) {
       ->add_flag("--strict-tool-history", serve_with.strict_tool_history,
                  "refuse histories with arguments that are no JSON objects")
       ->group(group);
+  command
+      ->add_flag("--time-info", serve_with.time_info,
+                 "completions say the seconds they took in time_info, as Cerebras' do")
+      ->group(group);
+  command
+      ->add_flag("--request-metrics", serve_with.request_metrics,
+                 "completions say their rates and what drafts did in metrics, as vLLM's do")
+      ->group(group);
 
   const char* access = "Access";
   command

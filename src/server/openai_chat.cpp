@@ -113,6 +113,7 @@ void handle_chat(Service& service, const Call& call) {
   writing.logprobs = request->logprobs;
   writing.legacy_functions = request->legacy_functions;
   writing.custom_tools = request->custom_tools;
+  writing.measures = {service.options().time_info, service.options().request_metrics};
   if (request->image_tokens == kAutoImageTokens) writing.image_budgets = prompt->image_budgets;
   ApiResult<AnswerRequest> answer = prepare_answer(service, Surface::kOpenAi, *request, std::move(*prompt), "messages");
   if (!answer) return call.fail(answer.error());

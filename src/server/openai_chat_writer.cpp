@@ -1,6 +1,5 @@
 #include "server/openai_chat_writer.h"
 
-#include "server/openai_json.h"
 #include "server/tool_fields.h"
 
 namespace lapidary::server {
@@ -57,7 +56,8 @@ class ChatCollector final : public ChatWriter {
     json["choices"] = Json::array();
     for (size_t i = 0; i < result.choices.size(); ++i) json["choices"].push_back(choice_json(result.choices[i], i));
     json["usage"] = usage_json(result);
-    json["timings"] = timings_json(result);
+    write_measures(json, result, options_.measures);
+    call_.headers.emplace_back("Server-Timing", server_timing(result));
     call_.respond_json(json);
   }
   void fail(const ApiError& error) override { call_.fail(error); }
@@ -130,7 +130,6 @@ class ChatStreamer final : public ChatWriter {
   double keep_alive_seconds() const override { return options_.style.keep_alive_seconds; }
 
   void finish(const AnswerResult& result) override {
-    const Json timings = timings_json(result);
     for (size_t i = 0; i < result.choices.size(); ++i) {
       const ChoiceResult& choice = result.choices[i];
       completion_[i] = choice.usage.completion_tokens;
@@ -139,14 +138,15 @@ class ChatStreamer final : public ChatWriter {
       chunk["choices"][0]["finish_reason"] = openai_finish_reason(choice, options_.legacy_functions);
       chunk["choices"][0]["stop_reason"] = stop_reason_json(choice);
       if (options_.style.return_tokens) chunk["choices"][0]["tokens"] = choice.tokens;
-      if (!options_.style.include_usage && i + 1 == result.choices.size()) chunk["timings"] = timings;
+      if (!options_.style.include_usage && i + 1 == result.choices.size())
+        write_measures(chunk, result, options_.measures);
       sse_.event(chunk);
     }
     if (options_.style.include_usage) {
       Json chunk = head("chat.completion.chunk");
       chunk["choices"] = Json::array();
       chunk["usage"] = usage_json(result);
-      chunk["timings"] = timings;
+      write_measures(chunk, result, options_.measures);
       sse_.event(chunk);
     }
     sse_.text("[DONE]");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/openai_chat.h"
+#include "server/openai_json.h"
 
 namespace lapidary::server {
 
@@ -19,6 +20,7 @@ struct ChatWriterOptions {
   std::optional<int32_t> logprobs;
   bool legacy_functions = false;
   std::set<std::string> custom_tools;
+  Measures measures;
   std::vector<int32_t> image_budgets;  // chosen by the server, for usage
 };
 

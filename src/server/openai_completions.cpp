@@ -73,6 +73,7 @@ class Completions : public std::enable_shared_from_this<Completions> {
         fingerprint_(service.card().fingerprint),
         id_(random_id("cmpl-")),
         created_(unix_seconds()),
+        measures_{service.options().time_info, service.options().request_metrics},
         style_(style),
         prompts_(std::move(prompts)),
         choices_(choices),
@@ -117,6 +118,8 @@ class Completions : public std::enable_shared_from_this<Completions> {
       echo_once(prompt, index);
       Json last = chunk(index, "", nullptr, openai_finish_reason(result.choices[i], false));
       last["choices"][0]["stop_reason"] = stop_reason_json(result.choices[i]);
+      if (!style_.include_usage && open_ == 1 && i + 1 == result.choices.size())
+        write_measures(last, total(), measures_);
       send(std::move(last));
     }
     if (--open_ == 0 && begun_) complete();
@@ -195,6 +198,8 @@ class Completions : public std::enable_shared_from_this<Completions> {
     AnswerResult total;
     for (const AnswerResult& result : results_) {
       total.choices.insert(total.choices.end(), result.choices.begin(), result.choices.end());
+      if (total.times.arrived == Clock::time_point{}) total.times = result.times;
+      total.times.ended = std::max(total.times.ended, result.times.ended);
     }
     return total;
   }
@@ -224,7 +229,7 @@ class Completions : public std::enable_shared_from_this<Completions> {
         Json last = head();
         last["choices"] = Json::array();
         last["usage"] = usage_json();
-        last["timings"] = timings_json(total());
+        write_measures(last, total(), measures_);
         sse_.event(last);
       }
       sse_.text("[DONE]");
@@ -239,7 +244,9 @@ class Completions : public std::enable_shared_from_this<Completions> {
         list.push_back(choice_json(prompt, scored, choice, list.size()));
     }
     json["usage"] = usage_json();
-    json["timings"] = timings_json(total());
+    const AnswerResult all = total();
+    write_measures(json, all, measures_);
+    call_.headers.emplace_back("Server-Timing", server_timing(all));
     call_.respond_json(json);
   }
 
@@ -263,6 +270,7 @@ class Completions : public std::enable_shared_from_this<Completions> {
   const Tokenizer& tokenizer_;
   std::string model_, fingerprint_, id_;
   int64_t created_;
+  Measures measures_;
   CompletionStyle style_;
   std::vector<TextPrompt> prompts_;
   int32_t choices_;

@@ -1,9 +1,12 @@
 #include "server/openai_json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/utf8.h"
+#include "server/call.h"
 
 namespace lapidary::server {
 namespace {
@@ -35,13 +38,24 @@ Json openai_usage(const AnswerResult& result) {
             {"audio_tokens", 0}}}};
 }
 
-Json timings_json(const AnswerResult& result) {
-  const Usage usage = result.usage();
+namespace {
+
+// Of all choices: the longest of each.
+Timing timing_of(const AnswerResult& result) {
   Timing timing;
-  int64_t proposed = 0, accepted = 0;
   for (const ChoiceResult& choice : result.choices) {
+    timing.queue_ms = std::max(timing.queue_ms, choice.timing.queue_ms);
     timing.prefill_ms = std::max(timing.prefill_ms, choice.timing.prefill_ms + choice.timing.media_ms);
     timing.decode_ms = std::max(timing.decode_ms, choice.timing.decode_ms);
+  }
+  return timing;
+}
+
+Json timings_json(const AnswerResult& result) {
+  const Usage usage = result.usage();
+  const Timing timing = timing_of(result);
+  int64_t proposed = 0, accepted = 0;
+  for (const ChoiceResult& choice : result.choices) {
     if (!choice.speculation) continue;
     proposed += choice.speculation->proposed;
     accepted += choice.speculation->accepted;
@@ -61,6 +75,51 @@ Json timings_json(const AnswerResult& result) {
     json["draft_n_accepted"] = accepted;
   }
   return json;
+}
+
+Json metrics_json(const AnswerResult& result) {
+  if (result.choices.size() != 1) return nullptr;
+  const ChoiceResult& choice = result.choices.front();
+  const int32_t tokens = choice.usage.completion_tokens;
+  const double generation_ms = AnswerTimes::seconds(result.times.first_token, result.times.ended) * 1000;
+  Json json = {{"time_to_first_token_ms", result.times.ttft_s() * 1000},
+               {"generation_time_ms", generation_ms},
+               {"queue_time_ms", choice.timing.queue_ms},
+               {"mean_itl_ms", tokens > 1 ? generation_ms / (tokens - 1) : 0},
+               {"tokens_per_second", per_second(tokens, choice.timing.decode_ms)},
+               {"speculative_decoding", nullptr}};
+  if (!choice.speculation) return json;
+  const SpeculationReport& drafts = *choice.speculation;
+  const auto share = [](int64_t part, int64_t whole) {
+    return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
+  };
+  json["speculative_decoding"] = {
+      {"mean_acceptance_length", drafts.rounds > 0 ? 1 + share(drafts.accepted, drafts.rounds) : 0},
+      {"draft_acceptance_rate", share(drafts.accepted, drafts.proposed)},
+      {"num_spec_steps", drafts.rounds},
+      {"num_accepted_draft_tokens", drafts.accepted},
+      {"num_draft_tokens", drafts.proposed}};
+  return json;
+}
+
+}  // namespace
+
+void write_measures(Json& out, const AnswerResult& result, Measures measures) {
+  out["timings"] = timings_json(result);
+  if (measures.metrics) out["metrics"] = metrics_json(result);
+  if (!measures.time_info) return;
+  const Timing timing = timing_of(result);
+  out["time_info"] = {{"queue_time", timing.queue_ms / 1000},
+                      {"prompt_time", timing.prefill_ms / 1000},
+                      {"completion_time", timing.decode_ms / 1000},
+                      {"total_time", result.times.total_s()},
+                      {"created", unix_seconds()}};
+}
+
+std::string server_timing(const AnswerResult& result) {
+  const Timing timing = timing_of(result);
+  return fmt::format("queue;dur={:.1f}, prefill;dur={:.1f}, decode;dur={:.1f}", timing.queue_ms, timing.prefill_ms,
+                     timing.decode_ms);
 }
 
 double clamped_logprob(double logprob) { return std::isfinite(logprob) ? std::max(logprob, -9999.0) : -9999.0; }

@@ -9,8 +9,16 @@
 namespace lapidary::server {
 
 Json openai_usage(const AnswerResult& result);
-// llama-server's, of one answer or of all choices of it.
-Json timings_json(const AnswerResult& result);
+
+// What an answer took, as several servers say it. Which of them: of ServeOptions.
+struct Measures {
+  bool time_info = false;  // Cerebras': seconds in the queue, for the prompt, for the answer
+  bool metrics = false;    // vLLM's: rates and what drafts did; null for several choices
+};
+// "timings" (llama-server's) always, and what was asked for beside it.
+void write_measures(Json& out, const AnswerResult& result, Measures measures);
+// The same in a header, for answers that are sent whole.
+std::string server_timing(const AnswerResult& result);
 
 // {"token", "logprob", "bytes"}: natural logarithms, not below -9999.
 Json token_logprob_json(const Tokenizer& tokenizer, int32_t token, double logprob);

@@ -38,6 +38,7 @@ struct ServeOptions {
   bool no_auth = false;               // on an address that is not loopback, without a key
   std::vector<std::string> cors_origins, allowed_hosts;
   bool metrics = true;
+  bool time_info = false, request_metrics = false;  // beside "timings" in completions
   ThinkingDefault thinking = ThinkingDefault::kAuto;
   bool keep_system_messages = false;  // where they stand, in turns of their own
   bool strict_tool_history = false, prefill_assistant = false;

@@ -245,7 +245,7 @@ def test_errors(client, server):
     assert " tokens > " in long.json["error"]["message"]
 
 
-def test_27_models(client):
+def test_027_models(client):
     models = list(client.models.list())
     assert models and models[0].type == "model" and models[0].id == "lapidary-demo"
     assert client.models.retrieve(models[0].id).id == models[0].id

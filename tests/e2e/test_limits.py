@@ -4,10 +4,8 @@ import contextlib
 import gzip
 import json
 import select
-import signal
 import socket
 import struct
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -15,18 +13,8 @@ import zlib
 
 import pytest
 
-from conftest import PROGRAM, TREE
-
-
-@contextlib.contextmanager
-def serving(*options):
-    process = subprocess.Popen([str(PROGRAM), "serve", "--port", "0", "--log-level", "error", *map(str, options)],
-                               stdout=subprocess.PIPE, text=True)
-    try:
-        yield process.stdout.readline().removeprefix("listening on ").strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+from conftest import TREE
+from serving import serving
 
 
 def post(base, path, body, headers=None):

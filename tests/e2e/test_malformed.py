@@ -89,7 +89,7 @@ def damaged(rng, raw):
     return bytes(raw)
 
 
-def test_ten_thousand_malformed_requests(server):
+def test_188_ten_thousand_malformed_requests(server):
     rng = random.Random(20)
     host = server.removeprefix("http://")
     connection = http.client.HTTPConnection(host, timeout=60)

@@ -246,7 +246,7 @@ def test_reasoning_and_summary(server, model):
             assert "".join(part["text"] for part in item["summary" if summary else "content"]) == thoughts
 
 
-def test_88_schema_after_reasoning(ask):
+def test_088_schema_after_reasoning(ask):
     schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 12}}, "required": ["city"],
               "additionalProperties": False}
     response = ask(input="Which city?", reasoning={"effort": "low"}, max_output_tokens=1500,
@@ -257,7 +257,7 @@ def test_88_schema_after_reasoning(ask):
         assert json.loads(response.output_text).keys() == {"city"}
 
 
-def test_95_parse(client, model):
+def test_095_parse(client, model):
     class Answer(pydantic.BaseModel):
         yes: bool
 
@@ -356,7 +356,7 @@ def test_truncation(ask):
     assert response.truncation == "auto" and response.output
 
 
-def test_64_call_is_cut(ask):
+def test_064_call_is_cut(ask):
     response = ask(input="What is the weather in Paris?", tools=[WEATHER], tool_choice="required", max_output_tokens=6)
     assert response.status == "incomplete"
     assert all("<|tool_call>" not in part.text for item in response.output if item.type == "message"
