@@ -166,6 +166,7 @@ std::vector<ForcedPiece> ReplyConstraint::forced(int32_t bytes_max) {
 std::vector<int32_t> ReplyConstraint::forced_tokens(const Tokenizer& tokenizer, int32_t bytes_max) {
   const std::vector<ForcedPiece> pieces = forced(bytes_max);
   std::vector<EncodeItem> items;
+  items.reserve(pieces.size());
   for (const ForcedPiece& piece : pieces) items.push_back({piece.token, piece.bytes});
   return tokenizer.encode_runs(items);
 }

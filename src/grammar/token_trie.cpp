@@ -25,7 +25,7 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer, std::vector<int32_t> end_tokens
   build();
 }
 
-TokenTrie::TokenTrie(std::vector<std::string> texts, std::vector<std::pair<std::string, int32_t>> markers,
+TokenTrie::TokenTrie(const std::vector<std::string>& texts, std::vector<std::pair<std::string, int32_t>> markers,
                      std::vector<int32_t> end_tokens)
     : markers_(std::move(markers)), end_tokens_(std::move(end_tokens)) {
   text_begin_.push_back(0);

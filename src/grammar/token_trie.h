@@ -25,7 +25,7 @@ class TokenTrie {
   // Control tokens have no text in the tree. end_tokens: which ids may end an answer.
   TokenTrie(const Tokenizer& tokenizer, std::vector<int32_t> end_tokens);
   // The same from plain data, for tests and benchmarks: texts[id], empty for control tokens; markers by spelling.
-  TokenTrie(std::vector<std::string> texts, std::vector<std::pair<std::string, int32_t>> markers,
+  TokenTrie(const std::vector<std::string>& texts, std::vector<std::pair<std::string, int32_t>> markers,
             std::vector<int32_t> end_tokens);
 
   int32_t vocabulary() const { return static_cast<int32_t>(text_begin_.size()) - 1; }

@@ -111,6 +111,7 @@ Result<std::vector<HeadSizes>> read_head_sizes(const JsonObject& text, const std
     ASSIGN_OR_RETURN(global.kv_heads, dimension(text, "num_global_key_value_heads"));
   }
   std::vector<HeadSizes> sizes;
+  sizes.reserve(kinds.size());
   for (const AttentionKind kind : kinds) sizes.push_back(kind == AttentionKind::kGlobal ? global : HeadSizes{});
   return sizes;
 }

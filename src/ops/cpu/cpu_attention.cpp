@@ -231,7 +231,8 @@ void CpuOps::attend_chunk(const AttentionCall& call, const AttentionTask& task, 
     for (int32_t p = 0; p < staging.panels; ++p) {
       // Neighbouring columns that see the same slots go together; a value out of sight is never multiplied, even by 0.
       const int32_t end = p * staging.columns + staging.columns_of(p);
-      for (int32_t first = p * staging.columns, next = first; first < end; first = next) {
+      int32_t next = 0;
+      for (int32_t first = p * staging.columns; first < end; first = next) {
         const Range range = slots(first);
         for (next = first + 1; next < end && slots(next) == range; ++next) {
         }
