@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "base/limits.h"
 #include "engine/request_check.h"
@@ -233,8 +234,11 @@ bool Engine::step() {
     for (size_t i = 0; i < slices.size(); ++i) take_slice(slices[i], first_rows[i]);
     if (all_drawn) speculation_.note_step(rows, watch.milliseconds());
     prepare_rounds(other_rows);
+    const auto octave = static_cast<size_t>(std::bit_width(static_cast<uint32_t>(std::max(rows, 1) - 1)));
     const std::lock_guard lock(mutex_);
     ++status_.steps;
+    ++status_.steps_by_rows[std::min(octave, status_.steps_by_rows.size() - 1)];
+    status_.step_rows += rows;
   }
   note_status();
   return !slices.empty();

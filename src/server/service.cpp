@@ -100,18 +100,21 @@ Service::Service(std::unique_ptr<Engine> engine, const ServeOptions& options, Pr
 // Its thread posts to the workers, which are gone before it otherwise.
 Service::~Service() { engine_.stop(); }
 
-std::optional<ApiError> Service::check_model(Surface surface, const std::string& name) const {
-  if (name.empty() || name == card_.id) return {};
+bool Service::is_name(std::string_view name) const {
+  if (name.empty() || name == card_.id) return true;
   std::string_view bare = name;
   if (bare.ends_with(":latest")) bare.remove_suffix(7);
-  if (bare == card_.id) return {};
+  if (bare == card_.id) return true;
   for (const std::string& alias : options_.aliases) {
-    if (matches_pattern(alias, name) || matches_pattern(alias, bare)) return {};
+    if (matches_pattern(alias, name) || matches_pattern(alias, bare)) return true;
   }
   // The spelling of a hub's page: owner/name.
-  if (const size_t slash = bare.rfind('/'); slash != std::string_view::npos && bare.substr(slash + 1) == card_.id)
-    return {};
-  if (options_.any_model.value_or(surface == Surface::kAnthropic)) return {};
+  const size_t slash = bare.rfind('/');
+  return slash != std::string_view::npos && bare.substr(slash + 1) == card_.id;
+}
+
+std::optional<ApiError> Service::check_model(Surface surface, const std::string& name) const {
+  if (is_name(name) || options_.any_model.value_or(surface != Surface::kOpenAi)) return {};
   if (surface == Surface::kOllama)
     return ApiError{ErrorKind::kModelNotFound, "", fmt::format("model '{}' not found", name), "model"};
   return ApiError{ErrorKind::kModelNotFound, "",

@@ -82,7 +82,9 @@ class Service {
   WorkerPool& requests() { return requests_; }
   WorkerPool& writers() { return writers_; }
 
-  // The model that is meant; absent when none is. Errors: kModelNotFound.
+  // One of the names of the model that is served; the empty one, too.
+  bool is_name(std::string_view name) const;
+  // Whether a request under this name is answered. Errors: kModelNotFound.
   std::optional<ApiError> check_model(Surface surface, const std::string& name) const;
 
   // Starts an answer and keeps it among those that run until it ends. Errors: kQueueFull, bad requests of the engine.

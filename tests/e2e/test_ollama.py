@@ -5,6 +5,7 @@ import time
 import ollama
 import pytest
 from http_client import ask, base64_of
+from serving import serving
 
 MODEL = "lapidary-demo"
 
@@ -136,17 +137,19 @@ def test_156_157_models(client, server):
     assert len(ask(server + "/api/version").json["version"].split(".")) == 3
 
 
-def test_158_errors(client, server):
-    unknown = ask(server + "/api/chat", chat(model="llama3"))
-    assert unknown.status == 404 and unknown.json == {"error": "model 'llama3' not found"}
+def test_158_errors(server, client):
+    with serving("--any-model", "off") as strict:
+        unknown = ask(strict + "/api/chat", chat(model="llama3"))
+        assert unknown.status == 404 and unknown.json == {"error": "model 'llama3' not found"}
+        with pytest.raises(ollama.ResponseError) as refused:
+            ollama.Client(host=strict).chat(model="llama3", messages=[{"role": "user", "content": "x"}])
+        assert refused.value.status_code == 404
     missing = ask(server + "/api/chat", {"messages": []})
     assert missing.status == 400 and missing.json == {"error": "model is required"}
     broken = ask(server + "/api/chat", b"{")
     assert broken.status == 400 and isinstance(broken.json["error"], str)
     assert isinstance(ask(server + "/api/nothing").json["error"], str)
-    with pytest.raises(ollama.ResponseError) as refused:
-        client.chat(model="llama3", messages=[{"role": "user", "content": "x"}])
-    assert refused.value.status_code == 404
+    assert client.chat(model="llama3", messages=[{"role": "user", "content": "Hi"}], options={"num_predict": 2}).message.content
     long = ask(server + "/api/chat", chat("word " * 200_000))
     assert long.status == 400 and "context length" in long.json["error"]
 

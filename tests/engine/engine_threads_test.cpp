@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <numeric>
 #include <thread>
 
 #include "engine/engine_runner.h"
@@ -166,6 +167,9 @@ TEST(EngineStatus, CountsWhatMetricsAskFor) {
   EXPECT_EQ(at, status.drafts.accepted);
   EXPECT_LE(status.drafts.rounds, first.speculation->rounds + again.speculation->rounds);
   EXPECT_EQ(status.steps, 2 + first.speculation->rounds + again.speculation->rounds);
+  EXPECT_EQ(std::accumulate(status.steps_by_rows.begin(), status.steps_by_rows.end(), int64_t{0}), status.steps);
+  EXPECT_EQ(status.steps_by_rows[7], 1);  // the first prompt's 100 rows; of the second one few were left
+  EXPECT_GE(status.step_rows, 100 + status.steps - 1);
 }
 
 }  // namespace
