@@ -23,7 +23,8 @@ TEST(MappedFile, ReadsMovesAndRefuses) {
   EXPECT_THAT(read_file(path, 4).error().message, HasSubstr("expected at most 4 bytes, found 5"));
   EXPECT_EQ(MappedFile::open(folder / "no-such-file").error().code, ErrorCode::kNotFound);
   EXPECT_THAT(MappedFile::open(folder).error().message, HasSubstr("found a directory"));
-  std::ofstream(path, std::ios::trunc);
+  std::ofstream empty(path, std::ios::trunc);
+  empty.close();
   EXPECT_TRUE(MappedFile::open(path)->bytes().empty());
   std::filesystem::remove(path);
 }

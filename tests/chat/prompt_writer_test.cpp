@@ -12,7 +12,6 @@
 namespace lapidary {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using Ids = std::vector<int32_t>;

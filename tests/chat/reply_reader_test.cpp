@@ -205,9 +205,9 @@ TEST(ToolArguments, RefusesTheRest) {
   for (const char* text : {"", "x", "{a}", "{a:1}b", "{a:1}{", "{Qa", "{QaQ}", "{aQb:1}", "{a:xQyQ}"}) {
     EXPECT_TRUE(arguments_of(text).starts_with("error: tool call")) << text << " -> " << arguments_of(text);
   }
-  for (const char* text : {"", "call:", "call:f", "f{}", "call:{}", "call: {}",
-                           "call:\xff"
-                           "a{}"}) {
+  const std::string no_utf8 = std::string("call:\xff") + "a{}";
+  for (const std::string& text : {std::string(), std::string("call:"), std::string("call:f"), std::string("f{}"),
+                                  std::string("call:{}"), std::string("call: {}"), no_utf8}) {
     EXPECT_FALSE(parse_tool_call(text)) << text;
   }
   const int depth = kLimits.reply_call_depth_max;

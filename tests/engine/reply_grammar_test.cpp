@@ -18,7 +18,6 @@ namespace lapidary {
 namespace {
 
 using testing::Answer;
-using ::testing::HasSubstr;
 
 constexpr const char* kPerson =
     R"({"type": "object", "required": ["name", "age", "tags"], "additionalProperties": false,

@@ -12,7 +12,6 @@ namespace {
 
 using testing::Answer;
 using ::testing::Contains;
-using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
