@@ -17,7 +17,7 @@ std::string part(const std::string& disposition, const std::string& body, const 
 }
 
 TEST(Multipart, ReadsFieldsAndFilesInAnyOrder) {
-  const std::string file("\x00\r\n--\r\n--Bx\r\n--C\r\n\xff", 20);
+  const std::string file("\x00\r\n--\r\n--Bx\r\n--C\r\n\xff", 19);
   const std::string body =
       part(R"(name="file"; filename="speech.wav")", file, "CONTENT-type: application/octet-stream\r\n") +
       part(R"(name="model")", "gemma") + part("name=empty", "") + part("filename=f; name=file2", "") + "--B--\r\n";
