@@ -29,7 +29,8 @@ void report(ReplyEvent::Kind kind, std::string text, std::vector<ReplyEvent>& ev
 
 }  // namespace
 
-ReplyReader::ReplyReader(const Tokenizer& tokenizer, bool thought_open) : tokenizer_(&tokenizer), stream_(tokenizer) {
+ReplyReader::ReplyReader(const Tokenizer& tokenizer, bool thought_open, bool goes_on)
+    : tokenizer_(&tokenizer), stream_(tokenizer), goes_on_(goes_on) {
   const auto id = [&](std::string_view name) { return tokenizer.id_of(name).value_or(-1); };
   channel_begin_ = id("<|channel>");
   channel_end_ = id("<channel|>");
@@ -90,8 +91,8 @@ void ReplyReader::handle_marker(int32_t token, std::vector<ReplyEvent>& events) 
     if (state_ == State::kCall) leave_call(true, events);
   } else {
     if (token == response_begin_ && state_ == State::kContent && after_call_) return;
-    leave(true, events);
-    state_ = State::kEnded;
+    leave(!goes_on_, events);
+    state_ = goes_on_ ? State::kContent : State::kEnded;
   }
 }
 

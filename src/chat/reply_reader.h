@@ -39,8 +39,9 @@ struct ReplyEvent {
 
 class ReplyReader {
  public:
-  // thought_open: as PromptTokens says. Keeps a reference: the tokenizer outlives the reader.
-  ReplyReader(const Tokenizer& tokenizer, bool thought_open);
+  // thought_open: as PromptTokens says. goes_on: stop tokens end a thought or call, not the reply, as somebody wants it
+  // who measures with a fixed number of tokens. Keeps a reference: the tokenizer outlives the reader.
+  ReplyReader(const Tokenizer& tokenizer, bool thought_open, bool goes_on = false);
 
   // White space is held until it is known to lie inside: none is reported at the end of a thought, between a thought or
   // a call and the text beside it.
@@ -70,6 +71,7 @@ class ReplyReader {
   int32_t channel_begin_, channel_end_, call_begin_, call_end_, response_begin_, quote_, turn_begin_, turn_end_, eos_;
 
   State state_ = State::kContent;
+  bool goes_on_ = false;
   std::string held_;          // white space that may turn out to be the last, or the beginning of a thought's name line
   bool after_block_ = false;  // content that follows a thought or a call: its first white space is dropped
   bool after_call_ = false;   // ... a call: a stray <tool_call|> or <|tool_response> is no stop

@@ -29,7 +29,7 @@ ChoiceReader::ChoiceReader(const Tokenizer& tokenizer, const ChoiceOptions& opti
     : tokenizer_(&tokenizer),
       options_(options),
       choice_(choice),
-      reader_(tokenizer, options.thought_open),
+      reader_(tokenizer, options.thought_open, options.goes_on),
       stream_(tokenizer),
       stops_(options.stop),
       channel_begin_(tokenizer.id_of("<|channel>").value_or(-1)),

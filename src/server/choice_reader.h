@@ -70,6 +70,7 @@ struct ChoiceResult {
 struct ChoiceOptions {
   bool chat = true;  // the reply has the model's format; else it is text as it comes
   bool thought_open = false;
+  bool goes_on = false;      // past the model's own end
   bool show_thought = true;  // else thoughts are counted and dropped
   bool raw = false;          // everything is text, markers included
   bool include_stop = false;

@@ -197,6 +197,7 @@ ApiResult<AnswerRequest> make_answer(Service& service, Surface surface, const Ch
   if (const auto error = add_constraints(service, request, input.chat, input.thought_open, generation)) return *error;
   answer.options.chat = input.chat;
   answer.options.thought_open = input.thought_open;
+  answer.options.goes_on = request.ignore_eos;
   answer.options.show_thought = request.conversation.thinking;
   answer.options.include_stop = request.include_stop;
   if (input.chat) answer.options.stop = request.stop;

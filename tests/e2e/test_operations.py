@@ -82,7 +82,7 @@ def test_021_and_022_a_deadline():
                     pass
         name, data = ask(base + "/v1/messages", {**ENDLESS, "max_tokens": 4000}).events[-1]
         assert name == "error" and data["error"]["type"] == "timeout_error"
-        lines = ask(base + "/api/chat", {"model": "any", "messages": HELLO["messages"], "options": {"num_predict": 4000, "ignore_eos": True}}).lines
+        lines = ask(base + "/api/chat", {"model": "any", "messages": HELLO["messages"], "options": {"num_predict": 4000, "temperature": 2, "top_k": 0, "top_p": 1}}).lines
         assert isinstance(lines[-1].get("error"), str) and sum("error" in line for line in lines) == 1
         # 125: whatever happens, a stream of responses ends with one of its three ends.
         events = ask(base + "/v1/responses", {"input": "Who are you?", "stream": True, "ignore_eos": True, "max_output_tokens": 4000}).events

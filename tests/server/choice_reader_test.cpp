@@ -24,7 +24,7 @@ struct Told {
 };
 
 // The reply's tokens in events of `group` each, then the end.
-Told read(std::string_view marked_text, ChoiceOptions options = {}, size_t group = 1,
+Told read(std::string_view marked_text, const ChoiceOptions& options = {}, size_t group = 1,
           FinishReason finish = FinishReason::kStop, bool with_logprobs = false) {
   const Tokenizer& tokenizer = golden_tokenizer();
   const std::vector<int32_t> ids = tokenizer.encode(marked_text, SpecialTokens::kRecognise);
@@ -110,6 +110,18 @@ TEST(ChoiceReader, ACutCallIsTheSameWholeAndStreamed) {
     const auto is_call = [](const AnswerDelta& delta) { return delta.kind == Kind::kCall; };
     EXPECT_EQ(std::any_of(told.deltas.begin(), told.deltas.end(), is_call), closed) << length;
   }
+}
+
+TEST(ChoiceReader, GoesOnBehindTheModelsEndWhenAsked) {
+  ChoiceOptions options;
+  EXPECT_EQ(read("one <turn|><|turn>model\ntwo<eos>three", options, 1, FinishReason::kLength).result.text, "one ");
+  options.goes_on = true;
+  const Told told =
+      read("<|channel>thought\nHm.<turn|>one <turn|><|turn>model\ntwo<eos>three", options, 1, FinishReason::kLength);
+  EXPECT_EQ(told.result.thought, "Hm.");
+  EXPECT_EQ(told.result.text, "one model\ntwothree");
+  EXPECT_EQ(told.joined(Kind::kText), told.result.text);
+  EXPECT_EQ(told.result.end, AnswerEnd::kLength);
 }
 
 TEST(ChoiceReader, StopStringsEndTextOnly) {

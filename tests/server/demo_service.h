@@ -16,7 +16,7 @@ inline Service& demo_service() {
     engine_options.context = kDemoContext;
     std::unique_ptr<Engine> engine = Engine::open(engine_options).value();
     ProcessorOptions processor = model_processor_options(engine->model()).value();
-    return new Service(std::move(engine), {}, std::move(processor));
+    return new Service(std::move(engine), {}, processor);
   }();
   return *service;
 }

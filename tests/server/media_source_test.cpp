@@ -236,7 +236,7 @@ class Fetches : public ::testing::Test {
     options.port = 0;
     HttpCallbacks callbacks;
     callbacks.gate = [](const HttpHead&) { return HttpVerdict{}; };
-    callbacks.handle = [](std::shared_ptr<HttpExchange> exchange) {
+    callbacks.handle = [](const std::shared_ptr<HttpExchange>& exchange) {
       const std::string& target = exchange->head().target;
       HttpResponse response;
       response.body = target == "/a.png"   ? std::string(kPng)
