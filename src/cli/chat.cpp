@@ -16,8 +16,7 @@ Result<void> chat(const ChatOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, options.model.open_engine());
   ASSIGN_OR_RETURN(ProcessorOptions processor, options.media.processor_options(*engine));
   ChatInput input(std::cin);
-  ChatSession session(*engine, options, processor,
-                      [&](std::string_view question) { return input.line(question); });
+  ChatSession session(*engine, options, processor, [&](std::string_view question) { return input.line(question); });
   RETURN_IF_ERROR(session.begin());
   fmt::print(stderr, "{}{}{} on {}. /help lists what you can do; Ctrl-D leaves.\n", stderr_style().bold,
              engine->model().dir().path.string(), stderr_style().reset, engine->description());

@@ -70,7 +70,8 @@ void ModelOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--prefix-cache", prefix_cache, "bytes for finished prefixes (a quarter of the K/V memory, at least one context; 0: off)")
+  app.add_option("--prefix-cache", prefix_cache,
+                 "bytes for finished prefixes (a quarter of the K/V memory, at least one context; 0: off)")
       ->check(CLI::Range(static_cast<int64_t>(0), INT64_MAX))
       ->group(group);
   app.add_option("--kv", kv, "K/V cache format")

@@ -168,7 +168,8 @@ void add_serve(CLI::App& program, Action& action) {
       ->take_all()
       ->group(group);
   command
-      ->add_option("--any-model", options->any_model, "answer under any name: on, off, auto (on for Anthropic's and Ollama's clients)")
+      ->add_option("--any-model", options->any_model,
+                   "answer under any name: on, off, auto (on for Anthropic's and Ollama's clients)")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->group(group);
   command

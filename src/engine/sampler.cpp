@@ -29,7 +29,8 @@ uint64_t choice_seed(uint64_t seed, int32_t choice) {
   return choice == 0 ? seed : hash_counter(seed, static_cast<uint64_t>(choice), 0);
 }
 
-Sampler::Sampler(int32_t vocab, const std::vector<int32_t>& suppressed) : suppressed_(static_cast<size_t>(vocab), false) {
+Sampler::Sampler(int32_t vocab, const std::vector<int32_t>& suppressed)
+    : suppressed_(static_cast<size_t>(vocab), false) {
   for (const int32_t id : suppressed) {
     CHECK(id >= 0 && id < vocab);
     suppressed_[static_cast<size_t>(id)] = true;
