@@ -91,7 +91,7 @@ void ReplyReader::handle_marker(int32_t token, std::vector<ReplyEvent>& events) 
     if (state_ == State::kCall) leave_call(true, events);
   } else {
     if (token == response_begin_ && state_ == State::kContent && after_call_) return;
-    leave(!goes_on_, events);
+    leave(true, events);
     state_ = goes_on_ ? State::kContent : State::kEnded;
   }
 }

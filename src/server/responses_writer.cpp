@@ -90,7 +90,10 @@ class ResponsesWriter final : public AnswerWriter {
   }
 
   void fail(const ApiError& error) override {
-    if (!options_.stream) return call_.fail(error);
+    if (!options_.stream) {
+      store_.end(id_);
+      return call_.fail(error);
+    }
     close({"failed", nullptr, failure_json(error), nullptr, nullptr}, true);
     sse_.end();
   }
@@ -143,9 +146,12 @@ class ResponsesWriter final : public AnswerWriter {
     return list;
   }
 
-  // Kept before its end is told: the client may go on from it at once.
+  // Kept, or forgotten, before its end is told: the client may go on from it at once.
   void close(ResponseEvents::End ending, bool keep) {
-    if (!keep || !options_.store) return events_.end(std::move(ending));
+    if (!keep || !options_.store) {
+      store_.end(id_);
+      return events_.end(std::move(ending));
+    }
     // The last event is sent by end(), which also completes what is to be kept: it waits for that.
     std::vector<std::pair<Json, std::string>> last;
     events_.redirect([&](const Json& event, std::string_view type) { last.emplace_back(event, type); });
@@ -157,6 +163,7 @@ class ResponsesWriter final : public AnswerWriter {
     stored.input = options_.items;
     stored.steps = events_.steps();
     store_.put(id_, std::move(stored));
+    store_.end(id_);
     if (options_.stream) {
       for (const auto& [event, type] : last) sse_.event(event, type);
     }

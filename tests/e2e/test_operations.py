@@ -82,12 +82,13 @@ def test_021_and_022_a_deadline():
                     pass
         name, data = ask(base + "/v1/messages", {**ENDLESS, "max_tokens": 4000}).events[-1]
         assert name == "error" and data["error"]["type"] == "timeout_error"
-        lines = ask(base + "/api/chat", {"model": "any", "messages": HELLO["messages"], "options": {"num_predict": 4000, "temperature": 2, "top_k": 0, "top_p": 1}}).lines
+        long = [{"role": "user", "content": "hello world " * 1500}]  # whose prompt takes longer than that
+        lines = ask(base + "/api/chat", {"model": "any", "messages": long}).lines
         assert isinstance(lines[-1].get("error"), str) and sum("error" in line for line in lines) == 1
         # 125: whatever happens, a stream of responses ends with one of its three ends.
         events = ask(base + "/v1/responses", {"input": "Who are you?", "stream": True, "ignore_eos": True, "max_output_tokens": 4000}).events
         assert events[-1][0] in ("response.failed", "response.incomplete", "response.completed")
-        assert events[-1][0] == "response.failed" and events[-1][1]["response"]["error"]["code"] == "timeout"
+        assert events[-1][0] == "response.failed" and events[-1][1]["response"]["error"]["code"] == "server_error"
 
 
 def test_023_and_179_a_full_queue():
@@ -231,7 +232,7 @@ def test_178_a_reader_that_stops_reading():
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.connect((host, int(port)))
         # Every chunk repeats the 20 likeliest tokens: much text, soon.
-        body = json.dumps({**ENDLESS, "n": 4, "temperature": 1, "logprobs": True, "top_logprobs": 20}).encode()
+        body = json.dumps({**ENDLESS, "n": 4, "guided_regex": "([a-z]{1,9} )+", "logprobs": True, "top_logprobs": 20}).encode()
         stuck.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         before = resident(base)
         until(lambda: load(base)[0] > 0)
