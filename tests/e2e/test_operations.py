@@ -59,7 +59,7 @@ def test_007_a_bomb(server):
 # B. Errors
 
 def test_021_and_022_a_deadline():
-    with serving("--request-timeout", 0.3) as base:
+    with serving("--request-timeout", 0.3, "--threads", 1) as base:
         answer = ask(base + CHAT, {**ENDLESS, "stream": False})
         assert answer.status == 504 and answer.headers["x-should-retry"] == "false"
         assert answer.json["error"]["code"] == "timeout" and answer.json["error"]["type"] == "server_error"
