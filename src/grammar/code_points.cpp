@@ -93,7 +93,7 @@ CodePointSet::CodePointSet(const std::vector<CodePointRange>& ranges) {
 CodePointSet CodePointSet::with(const CodePointSet& other) const {
   std::vector<CodePointRange> both = ranges_;
   both.insert(both.end(), other.ranges_.begin(), other.ranges_.end());
-  return CodePointSet(std::move(both));
+  return CodePointSet(both);
 }
 
 CodePointSet CodePointSet::complement() const {
@@ -104,7 +104,7 @@ CodePointSet CodePointSet::complement() const {
     next = range.high + 1;
   }
   if (next <= kLast) gaps.push_back({next, kLast});
-  return CodePointSet(std::move(gaps));
+  return CodePointSet(gaps);
 }
 
 void add_code_points(Nfa& nfa, uint32_t from, uint32_t to, const CodePointSet& set, Spelling spelling,
