@@ -65,10 +65,12 @@ TEST(OllamaRequest, NamesOfModels) {
   EXPECT_EQ(good(body_of()).model, "lapidary-demo");
   good(body_of(R"({"model": "lapidary-demo:latest"})"));
   EXPECT_EQ(error_of(body_of(R"({"model": ""})")), "model is required");
-  const auto unknown = read_ollama_chat(demo_service(), body_of(R"({"model": "llama3"})"));
-  ASSERT_FALSE(unknown);
-  EXPECT_EQ(unknown.error().message, "model 'llama3' not found");
-  EXPECT_EQ(http_status(Surface::kOllama, unknown.error()), 404);
+  // Any name is answered on this surface, and is not a name of the model for that.
+  EXPECT_EQ(good(body_of(R"({"model": "llama3"})")).model, "llama3");
+  EXPECT_FALSE(demo_service().is_name("llama3"));
+  EXPECT_TRUE(demo_service().check_model(Surface::kOpenAi, "llama3"));
+  for (const char* name : {"lapidary-demo", "lapidary-demo:latest", "owner/lapidary-demo", ""})
+    EXPECT_TRUE(demo_service().is_name(name)) << name;
 }
 
 TEST(OllamaRequest, Options) {
