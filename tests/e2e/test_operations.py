@@ -243,7 +243,7 @@ def test_178_a_reader_that_stops_reading():
 
 
 def test_180_sigterm():
-    process, base = start("--log-level", "error")
+    process, base = start("--log-level", "error", "--drain-timeout", 300)
     streams = [open_stream(base, CHAT, {**ENDLESS, "max_tokens": 3000}) for _ in range(3)]
     until(lambda: load(base)[0] == 3)
     process.send_signal(signal.SIGTERM)
