@@ -67,8 +67,11 @@ void parse(std::string_view bytes) {
   size_t one_used = 0, other_used = 0;
   const HttpProgress one_end = read_body(one_parser, bytes.substr(whole.size()), bytes.size(), one, one_used);
   const HttpProgress other_end = read_body(other_parser, bytes.substr(whole.size()), 1, other, other_used);
-  CHECK(one_end == other_end && one == other);
-  if (one_end == HttpProgress::kDone) CHECK(one_used == other_used);
+  // Damage may show sooner or later, as much is at hand: a quoted extension is looked for behind its line. What is a
+  // whole body may not depend on it.
+  CHECK((one_end == HttpProgress::kDone) == (other_end == HttpProgress::kDone));
+  CHECK(one.starts_with(other) || other.starts_with(one));
+  if (one_end == HttpProgress::kDone) CHECK(one == other && one_used == other_used);
 }
 
 HttpServer& server() {
