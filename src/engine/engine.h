@@ -51,9 +51,9 @@ struct EngineStatus {
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
   // Since the start.
   int64_t steps = 0, preemptions = 0;
-  std::array<int64_t, 15>
-      steps_by_rows{};    // [i]: steps of at most 2^i rows that fit no earlier one; the last: longer ones
-  int64_t step_rows = 0;  // of all steps
+  // [i]: steps of at most 2^i rows that fit no earlier entry; the last: longer ones.
+  std::array<int64_t, 15> steps_by_rows{};
+  int64_t step_rows = 0;                        // of all steps
   int64_t prefix_queries = 0, prefix_hits = 0;  // tokens of prompts that were looked up and found in the prefix cache
   int64_t media_queries = 0, media_hits = 0;    // pictures and clips that were looked up, and encoded before
   DraftCounts drafts;

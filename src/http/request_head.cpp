@@ -80,7 +80,7 @@ HttpProgress HeadReader::check_line(std::string_view line) {
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
   if (number.size() == 3 && digit(number[0]) && number[1] == '.' && digit(number[2]) && number != "1.1" &&
       number != "1.0")
-    return refuse(505, "bad_request", "expected HTTP/1.1 or HTTP/1.0");
+    return refuse(505, "bad_request", fmt::format("expected HTTP/1.1 or HTTP/1.0, found HTTP/{}", number));
   // For whoever words a refusal of what follows; the parser says the last word.
   const size_t method = line.find(' ');
   if (method < version && std::none_of(line.begin(), line.end(), is_control)) {
@@ -123,7 +123,8 @@ HttpProgress HeadReader::read_target() {
     if (target.empty() || target.front() != '/') target.insert(0, 1, '/');
     return HttpProgress::kMore;
   }
-  return refuse(400, "bad_request", "malformed request target, expected a path");
+  return refuse(400, "bad_request",
+                fmt::format("malformed request target, expected a path, found \"{}\"", shown(target)));
 }
 
 HttpProgress HeadReader::read_host() {
@@ -150,7 +151,8 @@ HttpProgress HeadReader::read_expectation() {
   for (const auto& [name, value] : head_.http.headers) {
     if (!equal_ignoring_case(name, "expect")) continue;
     if (!equal_ignoring_case(value, "100-continue"))
-      return refuse(417, "expectation_failed", "the only expectation that can be met is 100-continue");
+      return refuse(417, "expectation_failed",
+                    fmt::format("the only expectation that can be met is 100-continue, found \"{}\"", shown(value)));
     head_.expects_continue = true;
   }
   return HttpProgress::kMore;

@@ -106,9 +106,11 @@ class RequestParser::Parser final : public http::basic_parser<true> {
     if (static_cast<int64_t>(head->headers.size()) >= fields_max)
       return stop(error, 431, "headers_too_large", fmt::format("more than {} header fields", fields_max));
     if (field == http::field::transfer_encoding && !equal_ignoring_case(view(value), "chunked"))
-      return stop(error, 501, "bad_request", "expected no Transfer-Encoding other than chunked");
+      return stop(error, 501, "bad_request",
+                  fmt::format("expected no Transfer-Encoding other than chunked, found \"{}\"", shown(view(value))));
     if (field == http::field::content_length && view(value).find_first_not_of("0123456789") != std::string_view::npos)
-      return stop(error, 400, "bad_request", "malformed Content-Length, expected one number");
+      return stop(error, 400, "bad_request",
+                  fmt::format("malformed Content-Length, expected one number, found \"{}\"", shown(view(value))));
     head->headers.emplace_back(view(name), view(value));
   }
 

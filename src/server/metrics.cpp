@@ -182,14 +182,12 @@ void Metrics::write_engine(const MetricsContext& context, std::string& out) cons
                      context.page_positions, context.global_pages);
   counter("vllm:num_preemptions_total", "Answers that gave their pages back for a while.", engine.preemptions);
   declare("vllm:iteration_tokens_total", "histogram", "Tokens a step of the engine computes.", out);
-  int64_t steps = 0;
-  for (size_t i = 0; i < engine.steps_by_rows.size(); ++i) {
-    steps += engine.steps_by_rows[i];
-    const std::string bound = i + 1 < engine.steps_by_rows.size() ? std::to_string(1 << i) : "+Inf";
-    out += fmt::format("vllm:iteration_tokens_total_bucket{{{},le=\"{}\"}} {}\n", labels, bound, steps);
-  }
-  out += fmt::format("vllm:iteration_tokens_total_sum{{{0}}} {1}\nvllm:iteration_tokens_total_count{{{0}}} {2}\n",
-                     labels, engine.step_rows, steps);
+  std::vector<double> bounds;
+  bounds.reserve(engine.steps_by_rows.size() - 1);
+  for (size_t i = 0; i + 1 < engine.steps_by_rows.size(); ++i) bounds.push_back(1 << i);
+  Histogram(std::move(bounds), {engine.steps_by_rows.begin(), engine.steps_by_rows.end()},
+            static_cast<double>(engine.step_rows))
+      .write("vllm:iteration_tokens_total", labels, out);
   counter("vllm:prefix_cache_queries_total", "Prompt tokens that were looked up.", engine.prefix_queries);
   counter("vllm:prefix_cache_hits_total", "Prompt tokens that were found.", engine.prefix_hits);
   counter("vllm:mm_cache_queries_total", "Pictures and sound that were looked up.", engine.media_queries);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -18,6 +19,12 @@ namespace lapidary::server {
 class Histogram {
  public:
   explicit Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
+  // What was counted elsewhere: of each bound, and beyond the last.
+  Histogram(std::vector<double> bounds, std::vector<int64_t> counts, double sum)
+      : bounds_(std::move(bounds)),
+        counts_(std::move(counts)),
+        sum_(sum),
+        total_(std::accumulate(counts_.begin(), counts_.end(), int64_t{0})) {}
   void observe(double value);
   // name_bucket{labels,le="..."} ..., name_sum, name_count; labels without braces, may be empty.
   void write(std::string_view name, std::string_view labels, std::string& out) const;

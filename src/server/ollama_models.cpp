@@ -163,7 +163,9 @@ void handle_ollama_pull(Service& service, const Call& call) {
   if (!name) return call.fail(name.error());
   // Answering under any name is one thing; to have fetched that model is another.
   if (!service.is_name(*name))
-    return call.fail({ErrorKind::kModelNotFound, "", fmt::format("pull model manifest: '{}' is not here", *name)});
+    return call.fail(
+        {ErrorKind::kModelNotFound, "",
+         fmt::format("pull model manifest: '{}' is not here, this server has '{}'", *name, service.card().id)});
   std::optional<ApiError> error;
   const bool stream = RequestReader(*body, "", error).boolean("stream").value_or(true);
   if (error) return call.fail(*error);
