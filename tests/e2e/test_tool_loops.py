@@ -98,12 +98,12 @@ def test_051_what_was_held_back_for_a_stop_string_comes_out(server):
 def test_052_signs_of_life_while_a_prompt_is_read():
     # In double precision the shipped model takes seconds for this prompt.
     with serving("--device", "reference", "--sse-keepalive-s", 0.1) as base:
-        content = user("hello world " * 60)
+        content = user("hello world " * 300)
         with open_stream(base, CHAT, {"messages": [content], "stream": True, "max_tokens": 2}) as client:
             lines = [line for line in read_all(client).split(b"\n") if line.startswith(b":")]
         assert len(lines) >= 3 and not any(line.startswith(b": ping") for line in lines)
         # 138: Anthropic's clients know pings.
-        with open_stream(base, "/v1/messages", {"model": "m", "messages": [user("large world " * 60)], "stream": True, "max_tokens": 2}) as client:
+        with open_stream(base, "/v1/messages", {"model": "m", "messages": [user("large world " * 300)], "stream": True, "max_tokens": 2}) as client:
             text = read_all(client)
         assert text.index(b"event: message_start") < text.index(b"event: ping") < text.index(b"event: content_block_start")
         assert text.count(b"event: ping") >= 4
